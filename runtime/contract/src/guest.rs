@@ -1,0 +1,51 @@
+//! What the guest has to set up around its processes: host name, mounts, kernel parameters, DNS.
+//! `runq` takes it from the OCI spec, `proxy` carries it, `init` applies it.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything about the guest that the OCI spec decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guest {
+    /// UTS host name; empty leaves the kernel's.
+    pub hostname: String,
+    /// NIS domain name; empty leaves the kernel's.
+    pub domainname: String,
+    /// The container's root is mounted read-only.
+    pub readonly_root: bool,
+    /// Mounts that the guest's kernel provides (proc, sysfs, tmpfs, devpts, mqueue, cgroup), in order.
+    pub mounts: Vec<GuestMount>,
+    /// `/proc/sys` keys with dots, and their values.
+    pub sysctl: BTreeMap<String, String>,
+    /// Paths that are hidden from the entrypoint.
+    pub masked_paths: Vec<String>,
+    /// Paths that the entrypoint may only read.
+    pub readonly_paths: Vec<String>,
+    /// When present, `/etc/resolv.conf` of the guest is made from it instead of from Docker's.
+    pub dns: Option<Dns>,
+}
+
+/// A mount of a file system without a backing device. Options are OCI's (`nosuid`, `ro`, `size=64m`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestMount {
+    /// Absolute path in the container.
+    pub destination: String,
+    /// File system type: `proc`, `sysfs`, `tmpfs`, `devpts`, `mqueue`, `cgroup`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Shown in `/proc/mounts`.
+    pub source: String,
+    /// Mount flags by name, and file system options.
+    pub options: Vec<String>,
+}
+
+/// Resolver configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dns {
+    /// Name servers, IP addresses.
+    pub servers: Vec<String>,
+    /// Resolver options (`ndots:2`).
+    pub options: Vec<String>,
+    /// Search domains.
+    pub search: Vec<String>,
+}

@@ -1,0 +1,53 @@
+//! The file that `runq` leaves in the OCI bundle for `proxy`: the VM's hardware, the guest, the entrypoint.
+//! JSON, UTF-8; written by one build and read by the same build, which the build id makes sure of.
+
+use crate::guest::Guest;
+use crate::process::Process;
+use serde::{Deserialize, Serialize};
+
+/// What both sides agreed on, complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmConfig {
+    /// [`crate::BUILD_ID`] of the `runq` that wrote the file.
+    pub build_id: String,
+    /// OCI container id, for messages and process names.
+    pub container_id: String,
+    /// Virtual hardware.
+    pub hardware: Hardware,
+    /// What the guest sets up.
+    pub guest: Guest,
+    /// What the guest runs.
+    pub entrypoint: Process,
+}
+
+/// Size and kind of the virtual machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hardware {
+    /// Number of vCPUs, at least 1.
+    pub vcpus: u32,
+    /// Guest RAM in MiB.
+    pub memory_mib: u32,
+    /// How guest code is executed.
+    pub accel: Accel,
+}
+
+/// QEMU's accelerator. There is no fallback from one to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accel {
+    /// Hardware virtualisation through `/dev/kvm`.
+    Kvm,
+    /// Emulation: slow, and not a security boundary by QEMU's own policy.
+    Tcg,
+}
+
+impl std::fmt::Display for Accel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        })
+    }
+}
