@@ -1,7 +1,7 @@
 //! Starts a program of the bundle (QEMU, virtiofsd) with exactly the descriptors it is meant to have.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -12,14 +12,8 @@ pub struct ChildSetup {
     pub inherit: Vec<OwnedFd>,
     /// The child is killed when its parent dies.
     pub die_with_parent: bool,
-}
-
-impl ChildSetup {
-    /// Numbers of the inherited descriptors, in order.
-    #[must_use]
-    pub fn numbers(&self) -> Vec<RawFd> {
-        self.inherit.iter().map(AsRawFd::as_raw_fd).collect()
-    }
+    /// The program gets no capability, although it runs as user 0.
+    pub without_capabilities: bool,
 }
 
 /// Applies `setup` to the command. The descriptors are closed in the parent when the command is dropped.
@@ -31,8 +25,11 @@ pub fn prepare(command: &mut Command, setup: ChildSetup) -> &mut Command {
         for fd in &setup.inherit {
             rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
         }
+        if setup.without_capabilities {
+            crate::capabilities::drop_all()?;
+        }
         Ok(())
     };
-    // SAFETY: the closure calls prctl and fcntl only, both async-signal-safe, allocates nothing and takes no lock.
+    // SAFETY: the closure calls prctl, fcntl and capset only, all async-signal-safe, allocates nothing and takes no lock.
     unsafe { command.pre_exec(action) }
 }
