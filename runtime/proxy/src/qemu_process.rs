@@ -64,7 +64,7 @@ pub(crate) fn start(
     let child = prepare(&mut command, setup)
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
-    Ok(Qemu { child, channel, console, messages })
+    Ok(Qemu { channel, console, messages })
 }
 
 /// The last bytes of what the VM said, for the moment when it fails.
