@@ -8,8 +8,8 @@
 //!   Standard input flows to the guest, standard output and error (or the terminal) flow to the host.
 //!   Closing the write half is the end of file; a reader that stops stalls its own stream only.
 //!
-//! Order: the guest says `Hello`; the host answers `Boot`; the guest answers `Ready` (or `Failed`); the host opens
-//! the streams of the entrypoint and sends `Start`; the guest answers `Started` or `StartFailed`; `Signal` and
+//! Order: the host opens the control stream with `Boot`; the guest says `Hello`, and when it is set up `Ready` (or
+//! `Failed`); the host opens the streams of the entrypoint and sends `Start`; the guest answers `Started` or `StartFailed`; `Signal` and
 //! `Resize` may follow; `Exited` is the last word about a process and is sent after its output was written
 //! and closed. After the entrypoint's `Exited` the guest has synced its disks and may be switched off.
 

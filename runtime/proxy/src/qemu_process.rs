@@ -61,9 +61,8 @@ pub(crate) fn start(
         .stderr(OwnedFd::from(messages_qemu));
     inherit.extend(taps.into_iter().map(|tap| tap.fd));
     let setup = ChildSetup { inherit, die_with_parent: true, without_capabilities: true };
-    let child = prepare(&mut command, setup)
-        .spawn()
-        .with_context(|| format!("cannot start {}", program.display()))?;
+    // The process itself is not waited for: its end shows in the channel, and it dies with the proxy.
+    prepare(&mut command, setup).spawn().with_context(|| format!("cannot start {}", program.display()))?;
     Ok(Qemu { channel, console, messages })
 }
 
