@@ -149,7 +149,7 @@ mod tests {
         let hardware = Hardware { vcpus: 1, memory_mib: 64, accel: Accel::Tcg };
         let devices = Devices { channel: 10, console: 11, share: 12, nets: Vec::new() };
         assert!(
-            !qemu_args(&machine("x86_64"), &hardware, &devices).iter().any(|arg| arg.contains("net")),
+            !qemu_args(&machine("x86_64"), &hardware, &devices).iter().any(|arg| arg.contains("virtio-net")),
             "no netdev"
         );
     }
