@@ -134,6 +134,14 @@ mod tests {
     }
 
     #[test]
+    fn one_vcpu_one_network_on_s390x() {
+        let hardware = Hardware { vcpus: 1, memory_mib: 256, accel: Accel::Kvm };
+        let nets = vec![NetDevice { tap: 13, mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]) }];
+        let devices = Devices { channel: 10, console: 11, share: 12, nets };
+        assert_golden("s390x", &hardware, &devices, "s390x-kvm.args");
+    }
+
+    #[test]
     fn four_vcpus_two_networks_under_kvm() {
         let hardware = Hardware { vcpus: 4, memory_mib: 2048, accel: Accel::Kvm };
         let nets = vec![
