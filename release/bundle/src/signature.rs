@@ -1,9 +1,9 @@
 //! Signatures in minisign's format (prehashed), interchangeable with the `minisign` program in both directions.
 //! Signing runs on the build machine, verification on the host, which trusts only the keys that its caller names.
 //!
-//! Format: <https://jedisct1.github.io/minisign/>. Keys and verification are those of the crates `minisign` and
-//! `minisign-verify`; signing is done here because the crate adds random bytes to every signature, and a bundle has
-//! to be reproducible.
+//! Format: <https://jedisct1.github.io/minisign/>. New keys and verification are those of the crates `minisign`
+//! and `minisign-verify`. Signing is done here: the crate adds random bytes to every signature, where a bundle has to be
+//! reproducible, and rejects the keys that `minisign -W` writes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,11 +17,14 @@ const PREHASHED: &[u8] = b"ED";
 const SIGNATURE_LINES: usize = 4;
 const KEY_ID_BYTES: usize = 8;
 
-/// Where key id and key lie in a decoded secret key: after three algorithm names of two bytes, a salt of 32
-/// and two limits of eight.
+/// A secret key decoded: algorithm, derivation (none: no password), checksum algorithm, two bytes each; salt of 32 and
+/// two limits of 8 bytes, unused; then these.
 const SECRET_KEY_ID: usize = 54;
 const SECRET_KEY: usize = SECRET_KEY_ID + KEY_ID_BYTES;
 const SECRET_KEY_END: usize = SECRET_KEY + 64;
+/// After a checksum, which `minisign -W` leaves empty.
+const SECRET_KEY_FILE_BYTES: usize = SECRET_KEY_END + 32;
+const NO_PASSWORD: &[u8] = b"Ed\0\0";
 
 /// What can be wrong with keys and signatures.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +32,12 @@ pub enum SignatureError {
     /// The system gave no randomness.
     #[error("cannot generate a key pair")]
     Generate(#[source] minisign::PError),
-    /// Not a secret key, or one with a password.
-    #[error("secret key is malformed or has a password")]
-    SecretKey(#[source] minisign::PError),
+    /// Not a secret key.
+    #[error("secret key is malformed")]
+    SecretKey,
+    /// A secret key that nobody but its owner can use.
+    #[error("secret key has a password or is of another kind")]
+    EncryptedKey,
     /// The secret half does not belong to the public half beside it.
     #[error("secret key is inconsistent")]
     InconsistentKey(#[source] ed25519_dalek::SignatureError),
@@ -112,10 +118,15 @@ pub fn sign(secret_text: &str, data: &[u8], trusted_comment: &str) -> Result<Str
     if trusted_comment.contains(['\n', '\r']) {
         return Err(SignatureError::Comment);
     }
-    let secret = minisign::SecretKeyBox::from_string(secret_text)
-        .and_then(minisign::SecretKeyBox::into_unencrypted_secret_key)
-        .map_err(SignatureError::SecretKey)?
-        .to_bytes();
+    let secret = secret_text
+        .lines()
+        .nth(1)
+        .and_then(|line| BASE64.decode(line.trim_end()).ok())
+        .filter(|bytes| bytes.len() == SECRET_KEY_FILE_BYTES)
+        .ok_or(SignatureError::SecretKey)?;
+    if !secret.starts_with(NO_PASSWORD) {
+        return Err(SignatureError::EncryptedKey);
+    }
     let mut pair = [0; SECRET_KEY_END - SECRET_KEY];
     pair.copy_from_slice(&secret[SECRET_KEY..SECRET_KEY_END]);
     let key = SigningKey::from_keypair_bytes(&pair).map_err(SignatureError::InconsistentKey)?;
