@@ -45,3 +45,24 @@ pub fn fork() -> Result<Side, ForkError> {
         ForkResult::Parent { child } => Ok(Side::Parent(child)),
     }
 }
+
+/// Sends a signal by number: nix's type lacks the real-time ones.
+///
+/// # Errors
+/// As kill(2); `ESRCH` when there is no such process.
+pub fn kill(pid: Pid, signal: i32) -> Result<(), nix::Error> {
+    // SAFETY: kill takes two integers and touches no memory of this process.
+    nix::Error::result(unsafe { nix::libc::kill(pid.as_raw(), signal) }).map(drop)
+}
+
+/// Gives a child the signal state that a new program expects: nothing blocked, nothing ignored. Rust ignores SIGPIPE
+/// at its start, and `init` blocks what it reads from a descriptor.
+///
+/// # Errors
+/// As sigaction(2) and sigprocmask(2).
+pub fn reset_signals() -> Result<(), nix::Error> {
+    use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+    // SAFETY: the default action is no handler, so no code can run in signal context.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+    SigSet::empty().thread_set_mask()
+}

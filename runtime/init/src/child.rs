@@ -1,0 +1,168 @@
+//! The child between fork and execve: enters the container's file system, becomes the user, finds the program. Runs
+//! single-threaded, in a copy of `init` that nobody else sees; every failure is written to the parent's pipe.
+
+use crate::process::StartError;
+use crate::stdio::ChildStdio;
+use crate::{file_system, privileges};
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access, execve};
+use runq_contract::channel::StartFailure;
+use runq_contract::guest::Guest;
+use runq_contract::process::Process;
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// What the child has to do.
+pub(crate) struct Task<'a> {
+    /// The process to become.
+    pub(crate) spec: &'a Process,
+    /// Its surroundings.
+    pub(crate) guest: &'a Guest,
+}
+
+/// Search path of a process without one, as in runc.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Becomes the process, or reports and exits.
+pub(crate) fn run(task: &Task<'_>, stdio: ChildStdio, report: OwnedFd) -> ! {
+    let Err(error) = become_process(task, stdio);
+    let json = serde_json::to_vec(&error).unwrap_or_else(|_| b"{}".to_vec());
+    drop(File::from(report).write_all(&json));
+    std::process::exit(i32::from(error.reason.exit_code()))
+}
+
+fn become_process(task: &Task<'_>, stdio: ChildStdio) -> Result<Infallible, StartError> {
+    prepare(task, stdio).map_err(|error| StartError::setup(&error))?;
+    execute(task.spec)
+}
+
+fn prepare(task: &Task<'_>, stdio: ChildStdio) -> anyhow::Result<()> {
+    let Task { spec, guest } = task;
+    let terminal = match &stdio {
+        ChildStdio::Terminal(slave) => Some(slave.as_fd()),
+        ChildStdio::Pipes(_) => None,
+    };
+    file_system::enter(guest, terminal)?;
+    rustix::process::setsid().context("cannot start a session")?;
+    if let Some(slave) = terminal {
+        rustix::process::ioctl_tiocsctty(slave).context("cannot take the controlling terminal")?;
+        rustix::fs::fchown(slave, Some(rustix::fs::Uid::from_raw(spec.user.uid)), None)
+            .context("cannot give the terminal to the user")?;
+    }
+    if !Path::new(&spec.cwd).is_dir() {
+        std::fs::create_dir_all(&spec.cwd)
+            .with_context(|| format!("cannot make the working directory {}", spec.cwd))?;
+    }
+    privileges::set_limits(spec)?;
+    take_descriptors(&stdio)?;
+    runq_sys::fork::reset_signals().context("cannot reset the signals")?;
+    privileges::become_user(spec)?;
+    rustix::process::chdir(spec.cwd.as_str())
+        .with_context(|| format!("chdir to cwd (\"{}\") set in config.json failed", spec.cwd))
+}
+
+fn take_descriptors(stdio: &ChildStdio) -> anyhow::Result<()> {
+    let [stdin, stdout, stderr] = match stdio {
+        ChildStdio::Pipes(pipes) => pipes.each_ref().map(AsFd::as_fd),
+        ChildStdio::Terminal(slave) => [slave.as_fd(); 3],
+    };
+    rustix::stdio::dup2_stdin(stdin)
+        .and_then(|()| rustix::stdio::dup2_stdout(stdout))
+        .and_then(|()| rustix::stdio::dup2_stderr(stderr))
+        .context("cannot connect the standard descriptors")
+}
+
+/// Finds the program as runc does, and becomes it. Messages are runc's.
+fn execute(spec: &Process) -> Result<Infallible, StartError> {
+    let name = spec.args.first().map_or("", String::as_str);
+    let program = find(name, &spec.env)?;
+    let c_string = |text: &str| {
+        CString::new(text)
+            .map_err(|error| StartError::setup(&anyhow::Error::from(error).context("a NUL byte")))
+    };
+    let args = spec.args.iter().map(|arg| c_string(arg)).collect::<Result<Vec<_>, _>>()?;
+    let env = spec.env.iter().map(|variable| c_string(variable)).collect::<Result<Vec<_>, _>>()?;
+    let Err(error) = execve(&c_string(&program)?, &args, &env);
+    let reason = match error {
+        Errno::ENOENT => StartFailure::NotFound,
+        Errno::EACCES | Errno::ENOEXEC => StartFailure::NotExecutable,
+        _ => StartFailure::Setup,
+    };
+    let text = error.desc().to_lowercase();
+    Err(StartError { reason, message: format!("exec {program}: {text}") })
+}
+
+/// Path of the program.
+fn find(name: &str, env: &[String]) -> Result<String, StartError> {
+    if name.contains('/') {
+        return match check(name) {
+            Ok(()) => Ok(name.to_owned()),
+            Err(Errno::EACCES) => Err(failure(StartFailure::NotExecutable, name, "permission denied")),
+            Err(error) => {
+                let text = format!("stat {name}: {}", error.desc().to_lowercase());
+                Err(failure(StartFailure::NotFound, name, &text))
+            }
+        };
+    }
+    let path = env.iter().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let mut denied = false;
+    for directory in path.split(':') {
+        let directory = if directory.is_empty() { "." } else { directory };
+        let candidate = format!("{directory}/{name}");
+        match check(&candidate) {
+            Ok(()) if !name.is_empty() => return Ok(candidate),
+            Err(Errno::EACCES) => denied = true,
+            _ => {}
+        }
+    }
+    if denied {
+        return Err(failure(StartFailure::NotExecutable, name, "permission denied"));
+    }
+    Err(failure(StartFailure::NotFound, name, "executable file not found in $PATH"))
+}
+
+/// Whether a file can be executed; a directory cannot.
+fn check(path: &str) -> Result<(), Errno> {
+    access(path, AccessFlags::F_OK)?;
+    if Path::new(path).is_dir() {
+        return Err(Errno::EACCES);
+    }
+    access(path, AccessFlags::X_OK)
+}
+
+fn failure(reason: StartFailure, name: &str, text: &str) -> StartError {
+    StartError { reason, message: format!("exec: \"{name}\": {text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(name: &str, env: &[&str]) -> (StartFailure, String) {
+        let env: Vec<String> = env.iter().map(|variable| (*variable).to_owned()).collect();
+        let error = find(name, &env).unwrap_err();
+        (error.reason, error.message)
+    }
+
+    #[test]
+    fn finds_programs_in_the_environments_path() {
+        assert_eq!(find("sh", &["PATH=/nowhere:/bin".to_owned()]).unwrap(), "/bin/sh");
+        assert_eq!(find("/bin/sh", &[]).unwrap(), "/bin/sh");
+    }
+
+    #[test]
+    fn says_what_runc_says() {
+        let missing =
+            (StartFailure::NotFound, "exec: \"nosuch\": executable file not found in $PATH".to_owned());
+        assert_eq!(message("nosuch", &["PATH=/bin"]), missing);
+        let stat = "exec: \"/nosuch\": stat /nosuch: no such file or directory".to_owned();
+        assert_eq!(message("/nosuch", &[]), (StartFailure::NotFound, stat));
+        let denied = "exec: \"/etc\": permission denied".to_owned();
+        assert_eq!(message("/etc", &[]), (StartFailure::NotExecutable, denied));
+    }
+}

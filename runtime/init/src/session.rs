@@ -1,0 +1,231 @@
+//! The conversation with the proxy: sets the guest up, keeps the table of processes, and ends when the entrypoint did.
+
+use crate::channel::{Control, Event, Events, Stream};
+use crate::mounts::{DEVPTS, ROOT};
+use crate::process::{Order, Running, StartError};
+use crate::{network, process};
+use anyhow::{Context, bail};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use runq_contract::channel::{ExitStatus, GuestMessage, HostMessage, StreamHeader, StreamKind};
+use runq_contract::guest::Guest;
+use runq_contract::network::Network;
+use runq_contract::process::ProcessId;
+use runq_contract::{BUILD_ID, paths};
+use rustix::mount::MountFlags;
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use tokio::sync::mpsc;
+
+/// Everything that the guest knows.
+pub(crate) struct Session {
+    events: Events,
+    control: Option<Control>,
+    guest: Guest,
+    /// Streams of processes that are not started yet.
+    streams: HashMap<(ProcessId, StreamKind), Stream>,
+    /// Processes whose streams have not all arrived yet.
+    waiting: Vec<Order>,
+    processes: HashMap<ProcessId, Running>,
+}
+
+impl Session {
+    /// Starts to watch for children that end.
+    pub(crate) fn new(events: Events) -> anyhow::Result<Self> {
+        watch_children(events.clone())?;
+        // Children become members of a new PID namespace, whose PID 1 is the entrypoint.
+        unshare(CloneFlags::CLONE_NEWPID).context("cannot make a PID namespace")?;
+        Ok(Self {
+            events,
+            control: None,
+            guest: Guest::default(),
+            streams: HashMap::new(),
+            waiting: Vec::new(),
+            processes: HashMap::new(),
+        })
+    }
+
+    /// Until the entrypoint ended or the host is gone.
+    pub(crate) async fn run(mut self, mut events: mpsc::Receiver<Event>) -> anyhow::Result<()> {
+        while let Some(event) = events.recv().await {
+            let outcome = match event {
+                Event::Closed => return Ok(()),
+                event => self.handle(event).await,
+            };
+            if let Err(error) = outcome {
+                self.say(GuestMessage::Failed { message: format!("{error:#}") }).await?;
+                bail!(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn say(&mut self, message: GuestMessage) -> anyhow::Result<()> {
+        match &mut self.control {
+            Some(control) => control.send(&message).await,
+            None => bail!("there is no control stream yet"),
+        }
+    }
+
+    async fn handle(&mut self, event: Event) -> anyhow::Result<()> {
+        match event {
+            Event::Control(control) => {
+                self.control = Some(control);
+                self.say(GuestMessage::Hello { build_id: BUILD_ID.to_owned() }).await
+            }
+            Event::Message(message) => self.obey(message).await,
+            Event::Stream(StreamHeader { process, kind }, stream) => {
+                self.streams.insert((process, kind), stream);
+                self.start_waiting().await
+            }
+            Event::OutputClosed(process) => {
+                if let Some(running) = self.processes.get_mut(&process) {
+                    running.open_outputs -= 1;
+                }
+                self.report_ended().await
+            }
+            Event::Child => {
+                self.reap()?;
+                self.report_ended().await
+            }
+            Event::Closed => Ok(()),
+        }
+    }
+
+    async fn obey(&mut self, message: HostMessage) -> anyhow::Result<()> {
+        match message {
+            HostMessage::Boot { guest, network } => {
+                set_up(&guest, &network).await?;
+                self.guest = guest;
+                self.say(GuestMessage::Ready).await
+            }
+            HostMessage::Start { process, spec, window } => {
+                self.waiting.push(Order { id: process, spec, window });
+                self.start_waiting().await
+            }
+            // A signal or a size for a process that has just ended is late, not wrong.
+            HostMessage::Signal { process, signal } => {
+                if let Some(running) = self.processes.get(&process) {
+                    running.signal(signal)?;
+                }
+                Ok(())
+            }
+            HostMessage::Resize { process, window } => {
+                if let Some(terminal) =
+                    self.processes.get(&process).and_then(|running| running.terminal.as_ref())
+                {
+                    crate::stdio::resize(terminal.as_fd(), window)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts the processes whose streams are there.
+    async fn start_waiting(&mut self) -> anyhow::Result<()> {
+        for order in std::mem::take(&mut self.waiting) {
+            let id = order.id;
+            let kinds: &[StreamKind] = if order.spec.terminal {
+                &[StreamKind::Stdin, StreamKind::Stdout]
+            } else {
+                &[StreamKind::Stdin, StreamKind::Stdout, StreamKind::Stderr]
+            };
+            if !kinds.iter().all(|kind| self.streams.contains_key(&(id, *kind))) {
+                self.waiting.push(order);
+                continue;
+            }
+            let streams = kinds.iter().filter_map(|kind| self.streams.remove(&(id, *kind))).collect();
+            match process::start(&order, &self.guest, streams, &self.events) {
+                Ok(running) => {
+                    self.processes.insert(id, running);
+                    self.say(GuestMessage::Started { process: id }).await?;
+                }
+                Err(StartError { reason, message }) => {
+                    self.say(GuestMessage::StartFailed { process: id, reason, message }).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Collects every child that ended, known or not.
+    fn reap(&mut self) -> anyhow::Result<()> {
+        loop {
+            let (pid, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => {
+                    (pid, ExitStatus::Code(u8::try_from(code).unwrap_or(u8::MAX)))
+                }
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, ExitStatus::Signal(signal as u8)),
+                Ok(WaitStatus::StillAlive) | Err(nix::Error::ECHILD) => return Ok(()),
+                Ok(_) => continue,
+                Err(error) => return Err(error).context("cannot wait for children"),
+            };
+            for running in self.processes.values_mut().filter(|running| running.pid == pid) {
+                running.status = Some(status);
+            }
+        }
+    }
+
+    /// Reports the processes that ended and whose output was sent. The disks are written before the entrypoint's end
+    /// is known, because the host may switch the guest off then.
+    async fn report_ended(&mut self) -> anyhow::Result<()> {
+        let ended: Vec<(ProcessId, ExitStatus)> = self
+            .processes
+            .iter()
+            .filter(|(_, running)| running.open_outputs == 0)
+            .filter_map(|(id, running)| Some((*id, running.status?)))
+            .collect();
+        for (process, status) in ended {
+            self.processes.remove(&process);
+            if process == ProcessId::ENTRYPOINT {
+                rustix::fs::sync();
+            }
+            self.say(GuestMessage::Exited { process, status }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// SIGCHLD as an event.
+fn watch_children(events: Events) -> anyhow::Result<()> {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGCHLD);
+    mask.thread_block().context("cannot block SIGCHLD")?;
+    let queue = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .context("cannot make a signalfd")?;
+    let duplicate = queue.as_fd().try_clone_to_owned().context("cannot duplicate the signalfd")?;
+    let readiness = runq_sys::watch::watch(duplicate).context("cannot watch the signalfd")?;
+    tokio::task::spawn_local(async move {
+        while let Ok(mut ready) = readiness.readable().await {
+            while matches!(queue.read_signal(), Ok(Some(_))) {}
+            ready.clear_ready();
+            crate::channel::send(&events, Event::Child).await;
+        }
+    });
+    Ok(())
+}
+
+/// Everything around the processes.
+async fn set_up(guest: &Guest, network: &Network) -> anyhow::Result<()> {
+    if !guest.hostname.is_empty() {
+        rustix::system::sethostname(guest.hostname.as_bytes()).context("cannot set the host name")?;
+    }
+    if !guest.domainname.is_empty() {
+        rustix::system::setdomainname(guest.domainname.as_bytes()).context("cannot set the domain name")?;
+    }
+    network::configure(network).await?;
+    for (key, value) in &guest.sysctl {
+        let path = format!("/proc/sys/{}", key.replace('.', "/"));
+        std::fs::write(&path, value)
+            .with_context(|| format!("cannot set the kernel parameter {key} to {value}"))?;
+    }
+    let flags = if guest.readonly_root { MountFlags::RDONLY } else { MountFlags::empty() };
+    rustix::mount::mount(paths::ROOT_TAG, ROOT, "virtiofs", flags, c"")
+        .context("cannot mount the container's root file system")?;
+    std::fs::create_dir(DEVPTS).with_context(|| format!("cannot make {DEVPTS}"))?;
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    rustix::mount::mount("devpts", DEVPTS, "devpts", flags, c"newinstance,ptmxmode=0666,mode=0620,gid=5")
+        .context("cannot mount the container's pseudo-terminals")
+}
