@@ -1,0 +1,219 @@
+//! The rewrite: an OCI spec for runc becomes an OCI spec for the proxy and a VM configuration for the guest. A pure
+//! function, the same on every architecture; fields that it does not know stay as they are.
+
+mod mounts;
+mod oci;
+mod refuse;
+
+use crate::settings::Settings;
+use oci::{OciGuest, OciProcess};
+use runq_contract::BUILD_ID;
+use runq_contract::paths;
+use runq_contract::vm_config::{Accel, VmConfig};
+use serde_json::{Map, Value, json};
+
+/// Marks a spec that was rewritten, so that a second rewrite is none.
+const MARK: &str = "io.runq.rewritten";
+
+/// Character device numbers, rwm (Linux `Documentation/admin-guide/devices.txt`).
+const TUN: (u64, u64) = (10, 200);
+const KVM: (u64, u64) = (10, 232);
+
+/// What the proxy needs until QEMU runs, and virtiofsd for as long as the container lives: it reads and writes files
+/// on behalf of every user of the guest.
+const CAPABILITIES: [&str; 13] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_MKNOD",
+    "CAP_NET_ADMIN",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_CHROOT",
+];
+
+/// What `runq` found on the host.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    /// `qemu/` of the installed version, absolute.
+    pub(crate) assets: String,
+    /// Where the VM configuration will lie in the OCI bundle, absolute.
+    pub(crate) vm_config: String,
+    /// Major number of macvtap devices, which is dynamic.
+    pub(crate) macvtap_major: Option<u64>,
+    /// Whether there is `/dev/net/tun`.
+    pub(crate) has_tun: bool,
+}
+
+/// Both sides of the spec.
+#[derive(Debug)]
+pub(crate) struct Rewritten {
+    /// For runc.
+    pub(crate) spec: Value,
+    /// For the proxy and the guest.
+    pub(crate) config: VmConfig,
+}
+
+/// A spec that cannot be run in a VM.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpecError {
+    /// Not an OCI spec, or of another major version.
+    #[error("ociVersion {found:?} is not supported, expected 1.x")]
+    Version { found: String },
+    /// A part that is needed is missing or of another type.
+    #[error("config.json: {part} is not as the OCI spec has it")]
+    Malformed {
+        part: &'static str,
+        #[source]
+        source: serde_json::Error,
+    },
+    /// See [`refuse`].
+    #[error("{option} is not supported: {reason}")]
+    Unsupported { option: &'static str, reason: &'static str },
+}
+
+/// Environment of the container's process, `NAME=value`; empty when there is none.
+pub(crate) fn environment(spec: &Value) -> Vec<&str> {
+    let env = spec.pointer("/process/env").and_then(Value::as_array);
+    env.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Whether the spec has been rewritten before.
+pub(crate) fn is_rewritten(spec: &Value) -> bool {
+    spec.pointer("/annotations").and_then(|annotations| annotations.get(MARK)).is_some()
+}
+
+/// Splits the spec.
+pub(crate) fn rewrite(
+    mut spec: Value,
+    settings: &Settings,
+    host: &Host,
+    id: &str,
+) -> Result<Rewritten, SpecError> {
+    let version = spec.get("ociVersion").and_then(Value::as_str).unwrap_or_default();
+    if !version.starts_with("1.") {
+        return Err(SpecError::Version { found: version.to_owned() });
+    }
+    refuse::unsupported(&spec)?;
+    let process: OciProcess = part(&spec, "/process", "process")?;
+    let mut guest: OciGuest = part(&spec, "", "the container")?;
+    let mounts = mounts::split(&mut guest, settings);
+    let config = VmConfig {
+        build_id: BUILD_ID.to_owned(),
+        container_id: id.to_owned(),
+        hardware: settings.hardware.clone(),
+        guest: guest.into_guest(mounts, settings.dns.clone()),
+        entrypoint: process.into_process(),
+    };
+    rewrite_process(object(&mut spec, "process"));
+    mounts::append(object_list(&mut spec, "mounts"), settings, host);
+    rewrite_linux(object(&mut spec, "linux"), settings, host);
+    object(&mut spec, "annotations").insert(MARK.to_owned(), json!(BUILD_ID));
+    Ok(Rewritten { spec, config })
+}
+
+/// The proxy in place of the entrypoint: as root, with its own rights and an empty environment. The terminal stays.
+fn rewrite_process(process: &mut Map<String, Value>) {
+    process.insert("args".to_owned(), json!([paths::PROXY]));
+    process.insert("env".to_owned(), json!(["PATH=/"]));
+    process.insert("cwd".to_owned(), json!("/"));
+    process.insert("user".to_owned(), json!({"uid": 0, "gid": 0}));
+    let sets = ["bounding", "effective", "permitted"];
+    let capabilities: Map<String, Value> =
+        sets.map(|set| (set.to_owned(), json!(CAPABILITIES))).into_iter().collect();
+    process.insert("capabilities".to_owned(), Value::Object(capabilities));
+    process.insert("noNewPrivileges".to_owned(), json!(true));
+    process.remove("rlimits");
+    // docker-default denies the proxy's mounts. Until there is a profile of ours, the VM and the dropped
+    // capabilities confine the host side.
+    process.remove("apparmorProfile");
+}
+
+/// Devices for the proxy; seccomp and sysctl are the guest's.
+fn rewrite_linux(linux: &mut Map<String, Value>, settings: &Settings, host: &Host) {
+    linux.remove("seccomp");
+    linux.remove("sysctl");
+    let uses_kvm = settings.hardware.accel == Accel::Kvm;
+    let mut nodes = Vec::new();
+    if uses_kvm {
+        nodes.push(("/dev/kvm", KVM));
+    }
+    if host.has_tun {
+        nodes.push(("/dev/net/tun", TUN));
+    }
+    let devices = object_list(linux, "devices");
+    for (path, (major, minor)) in &nodes {
+        let is_there = devices.iter().any(|device| device["path"] == *path);
+        if !is_there {
+            devices
+                .push(json!({"path": path, "type": "c", "major": major, "minor": minor, "fileMode": 0o600,
+                                "uid": 0, "gid": 0}));
+        }
+    }
+    let rules = object_list(object(linux, "resources"), "devices");
+    for (_, (major, minor)) in nodes {
+        rules.push(json!({"allow": true, "type": "c", "major": major, "minor": minor, "access": "rwm"}));
+    }
+    if let Some(major) = host.macvtap_major {
+        rules.push(json!({"allow": true, "type": "c", "major": major, "access": "rwm"}));
+    }
+}
+
+fn part<T: serde::de::DeserializeOwned>(
+    spec: &Value,
+    pointer: &str,
+    name: &'static str,
+) -> Result<T, SpecError> {
+    let value = spec.pointer(pointer).cloned().unwrap_or(Value::Null);
+    serde_json::from_value(value).map_err(|source| SpecError::Malformed { part: name, source })
+}
+
+/// A member that is an object; made when it is missing or null.
+fn object<'a>(parent: &'a mut (impl Members + ?Sized), name: &str) -> &'a mut Map<String, Value> {
+    let value = parent.member(name);
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    match value {
+        Value::Object(map) => map,
+        _ => unreachable!("was made an object above"),
+    }
+}
+
+/// A member that is an array; made when it is missing or null.
+fn object_list<'a>(parent: &'a mut (impl Members + ?Sized), name: &str) -> &'a mut Vec<Value> {
+    let value = parent.member(name);
+    if !value.is_array() {
+        *value = Value::Array(Vec::new());
+    }
+    match value {
+        Value::Array(list) => list,
+        _ => unreachable!("was made an array above"),
+    }
+}
+
+/// Something with named members.
+trait Members {
+    /// The member, null when it did not exist.
+    fn member(&mut self, name: &str) -> &mut Value;
+}
+
+impl Members for Value {
+    fn member(&mut self, name: &str) -> &mut Value {
+        &mut self[name]
+    }
+}
+
+impl Members for Map<String, Value> {
+    fn member(&mut self, name: &str) -> &mut Value {
+        self.entry(name).or_insert(Value::Null)
+    }
+}
+
+#[cfg(test)]
+mod tests;

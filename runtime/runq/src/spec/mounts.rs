@@ -1,0 +1,55 @@
+//! Which mounts are the guest's and which stay the host's. The host keeps all of them, because runc makes the mount
+//! points; binds reach the guest through the share, file systems of the kernel are mounted again by the guest.
+
+use super::Host;
+use super::oci::{OciGuest, OciMount};
+use crate::settings::Settings;
+use runq_contract::guest::GuestMount;
+use runq_contract::paths;
+use serde_json::{Value, json};
+
+/// File systems that the guest's own kernel provides.
+const GUEST_KINDS: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
+
+/// The guest's mounts in the order of the spec, followed by those that the admin adds.
+pub(super) fn split(guest: &mut OciGuest, settings: &Settings) -> Vec<GuestMount> {
+    let from_spec = std::mem::take(&mut guest.mounts).into_iter().filter_map(guest_mount);
+    let added = settings.tmpfs.iter().map(|(destination, options)| GuestMount {
+        destination: destination.clone(),
+        kind: "tmpfs".to_owned(),
+        source: "tmpfs".to_owned(),
+        options: options.clone(),
+    });
+    from_spec.chain(added).collect()
+}
+
+fn guest_mount(mount: OciMount) -> Option<GuestMount> {
+    let OciMount { destination, kind, source, options } = mount;
+    if GUEST_KINDS.contains(&kind.as_str()) {
+        return Some(GuestMount { destination, kind, source, options });
+    }
+    // Docker binds a tmpfs of its own when the IPC mode is shareable; shared memory cannot reach into a VM.
+    (destination == "/dev/shm").then(|| GuestMount {
+        destination,
+        kind: "tmpfs".to_owned(),
+        source: "shm".to_owned(),
+        options: ["nosuid", "noexec", "nodev", "mode=1777", "size=67108864"].map(str::to_owned).into(),
+    })
+}
+
+/// What `runq` adds on the host side: the asset tree, the VM configuration in it, the modules of the guest's kernel,
+/// and the mount points of the admin's tmpfs.
+pub(super) fn append(mounts: &mut Vec<Value>, settings: &Settings, host: &Host) {
+    let bind = |source: &str, destination: &str| {
+        json!({"destination": destination, "type": "bind", "source": source,
+               "options": ["bind", "ro", "nosuid", "nodev", "rprivate"]})
+    };
+    mounts.push(bind(&host.assets, paths::ASSETS));
+    mounts.push(bind(&host.vm_config, paths::VM_CONFIG));
+    mounts.push(bind(&format!("{}/lib/modules", host.assets), "/lib/modules"));
+    for (destination, options) in &settings.tmpfs {
+        mounts.push(
+            json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options}),
+        );
+    }
+}

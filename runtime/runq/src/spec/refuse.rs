@@ -1,0 +1,53 @@
+//! What a container in a VM cannot have. Refused before anything is touched, with one clear line.
+
+use super::SpecError;
+use serde_json::Value;
+
+/// Refuses what would be unsafe or meaningless in a VM.
+pub(super) fn unsupported(spec: &Value) -> Result<(), SpecError> {
+    let refuse = |option, reason| Err(SpecError::Unsupported { option, reason });
+    if is_privileged(spec) {
+        return refuse(
+            "--privileged",
+            "the host's devices do not reach into a VM; add single capabilities instead",
+        );
+    }
+    for (namespace, option) in
+        [("network", "--network host"), ("pid", "--pid host"), ("ipc", "--ipc host"), ("uts", "--uts host")]
+    {
+        if !has_namespace(spec, namespace) {
+            return refuse(option, "a VM cannot share this with the host");
+        }
+    }
+    for (namespace, option) in [("pid", "--pid container:…"), ("ipc", "--ipc container:…")] {
+        if joins_namespace(spec, namespace) {
+            return refuse(option, "a VM cannot share this with another container");
+        }
+    }
+    Ok(())
+}
+
+fn namespaces(spec: &Value) -> impl Iterator<Item = &Value> {
+    spec.pointer("/linux/namespaces").and_then(Value::as_array).into_iter().flatten()
+}
+
+fn has_namespace(spec: &Value, kind: &str) -> bool {
+    namespaces(spec).any(|namespace| namespace["type"] == kind)
+}
+
+fn joins_namespace(spec: &Value, kind: &str) -> bool {
+    namespaces(spec).any(|namespace| {
+        namespace["type"] == kind && namespace["path"].as_str().is_some_and(|path| !path.is_empty())
+    })
+}
+
+/// Docker's `--privileged`: every device is allowed. Neither the capabilities nor the masked paths tell, because both
+/// can be had one by one.
+fn is_privileged(spec: &Value) -> bool {
+    let rules = spec.pointer("/linux/resources/devices").and_then(Value::as_array);
+    rules.into_iter().flatten().any(|rule| {
+        let all_kinds = rule["type"].as_str().is_none_or(|kind| kind == "a" || kind.is_empty());
+        let all_numbers = rule["major"].as_i64().is_none_or(|major| major < 0);
+        rule["allow"] == true && all_kinds && all_numbers
+    })
+}

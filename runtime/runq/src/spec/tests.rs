@@ -1,0 +1,119 @@
+//! The rewrite of specs that Docker 20.10 made, against golden files. The rewrite is the same on every architecture.
+
+use super::*;
+use crate::cli::Setting;
+
+fn read(name: &str) -> Value {
+    let path = format!("{}/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap()
+}
+
+fn host() -> Host {
+    Host {
+        assets: "/var/lib/runq/versions/1/qemu".to_owned(),
+        vm_config: "/bundle/runq.json".to_owned(),
+        macvtap_major: Some(246),
+        has_tun: true,
+    }
+}
+
+fn rewrite_golden(name: &str, args: &[(Setting, &str)]) -> Rewritten {
+    let spec = read(&format!("{name}.json"));
+    let args: Vec<_> = args.iter().map(|(setting, value)| (*setting, (*value).to_owned())).collect();
+    let settings = Settings::resolve(&args, environment(&spec)).unwrap();
+    rewrite(spec, &settings, &host(), "c0ffee").unwrap()
+}
+
+fn assert_golden(name: &str, args: &[(Setting, &str)]) {
+    let mut rewritten = rewrite_golden(name, args);
+    // The build id changes with every change of the contract.
+    rewritten.config.build_id = "BUILD".to_owned();
+    rewritten.spec["annotations"][MARK] = json!("BUILD");
+    for (suffix, value) in
+        [("host", rewritten.spec), ("guest", serde_json::to_value(rewritten.config).unwrap())]
+    {
+        let file = format!("{name}.{suffix}.json");
+        let path = format!("{}/golden/{file}", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs_err::write(&path, serde_json::to_string_pretty(&value).unwrap() + "\n").unwrap();
+        }
+        assert_eq!(value, read(&file), "see {path}; UPDATE_GOLDEN=1 rewrites it");
+    }
+}
+
+#[test]
+fn plain_container() {
+    assert_golden("plain", &[]);
+}
+
+#[test]
+fn user_volume_tmpfs_ports_and_limits() {
+    assert_golden(
+        "options",
+        &[(Setting::Cpu, "2"), (Setting::Accel, "tcg"), (Setting::Tmpfs, "/scratch:size=8m")],
+    );
+}
+
+#[test]
+fn readonly_root_with_capability_sysctl_and_init() {
+    assert_golden("readonly", &[(Setting::Dns, "9.9.9.9")]);
+}
+
+#[test]
+fn unknown_fields_survive() {
+    let mut spec = read("plain.json");
+    spec["future"] = json!({"a": [1, 2]});
+    spec["linux"]["futureToo"] = json!(true);
+    spec["process"]["futureThree"] = json!(null);
+    let settings = Settings::resolve(&[], []).unwrap();
+    let rewritten = rewrite(spec, &settings, &host(), "id").unwrap().spec;
+    assert_eq!(rewritten["future"], json!({"a": [1, 2]}));
+    assert_eq!(rewritten["linux"]["futureToo"], json!(true));
+    assert!(rewritten["process"].as_object().unwrap().contains_key("futureThree"));
+}
+
+#[test]
+fn a_rewritten_spec_is_recognised() {
+    assert!(!is_rewritten(&read("plain.json")));
+    assert!(is_rewritten(&rewrite_golden("plain", &[]).spec));
+}
+
+#[test]
+fn accepts_every_version_one_and_no_other() {
+    let settings = Settings::resolve(&[], []).unwrap();
+    for (version, accepted) in
+        [("1.0.2-dev", true), ("1.2.1", true), ("1.99", true), ("2.0.0", false), ("", false)]
+    {
+        let mut spec = read("plain.json");
+        spec["ociVersion"] = json!(version);
+        assert_eq!(rewrite(spec, &settings, &host(), "id").is_ok(), accepted, "{version}");
+    }
+}
+
+#[test]
+fn refuses_what_a_vm_cannot_share() {
+    let settings = Settings::resolve(&[], []).unwrap();
+    let refused = |change: fn(&mut Value)| {
+        let mut spec = read("plain.json");
+        change(&mut spec);
+        rewrite(spec, &settings, &host(), "id").unwrap_err().to_string()
+    };
+    fn without(spec: &mut Value, kind: &str) {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != kind);
+    }
+    assert!(refused(|spec| without(spec, "network")).starts_with("--network host"));
+    assert!(refused(|spec| without(spec, "pid")).starts_with("--pid host"));
+    assert!(refused(|spec| without(spec, "ipc")).starts_with("--ipc host"));
+    let privileged = |spec: &mut Value| {
+        spec["linux"]["resources"]["devices"] = json!([{"allow": true, "access": "rwm"}]);
+    };
+    assert!(refused(privileged).starts_with("--privileged"));
+    let joined = |spec: &mut Value| {
+        without(spec, "pid");
+        spec["linux"]["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"type": "pid", "path": "/proc/1/ns/pid"}));
+    };
+    assert!(refused(joined).starts_with("--pid container"));
+}
