@@ -1,1 +1,19 @@
-//! Not yet written.
+//! The test bed: a private Docker daemon with runq installed, and the means to ask it questions.
+//! Runs on the host as root, for the tests below `tests/` and for the `sandbox` program. It imports no library
+//! of the product and uses the released binaries only, as a user would.
+
+pub mod bare_qemu;
+pub mod bench;
+pub mod bundle;
+pub mod command;
+pub mod daemon;
+pub mod demo;
+pub mod distribution;
+pub mod docker;
+pub mod firewall;
+pub mod host;
+pub mod images;
+pub mod report;
+pub mod sandbox;
+pub mod terminal;
+pub mod workspace;

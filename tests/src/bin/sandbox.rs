@@ -1,0 +1,119 @@
+//! The test bed's command: what the Makefile's targets call when more is to do than a line or two.
+//! On the host as root.
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use runq_tests::bare_qemu::Accel;
+use runq_tests::bundle::Bundle;
+use runq_tests::distribution::Distribution;
+use runq_tests::sandbox::Sandbox;
+use runq_tests::{bench, command, demo, images, report};
+use std::process::{Command, ExitCode};
+
+/// A private Docker with runq in it.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Build and sign the asset bundle.
+    Bundle {
+        /// Whose packages.
+        #[arg(long, value_enum, default_value = "auto")]
+        distro: Distribution,
+    },
+    /// Start the sandbox and leave it running.
+    Up(Choices),
+    /// End the sandbox and remove every trace of it.
+    Down,
+    /// Start the sandbox and show what runq does.
+    Demo(Choices),
+    /// Start the sandbox and measure.
+    Bench(Choices),
+    /// Run a command with the sandbox up, and end the sandbox whatever comes of it.
+    Run {
+        #[command(flatten)]
+        choices: Choices,
+        /// Program and arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+#[derive(Args, Clone, Copy)]
+struct Choices {
+    /// Whose packages.
+    #[arg(long, value_enum, default_value = "auto")]
+    distro: Distribution,
+    /// How QEMU executes guest code.
+    #[arg(long, value_enum, default_value = "auto")]
+    accel: Accel,
+}
+
+fn main() -> ExitCode {
+    match act(Cli::parse().action) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::step(format_args!("failed: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(action: Action) -> Result<()> {
+    let sandbox = Sandbox::chosen();
+    match action {
+        Action::Bundle { distro } => Bundle::build(distro.recipe()).map(drop),
+        Action::Up(choices) => {
+            up(&sandbox, choices)?;
+            say(&demo::next_steps(&sandbox.docker_host()));
+            Ok(())
+        }
+        Action::Down => sandbox.down(),
+        Action::Demo(choices) => {
+            up(&sandbox, choices)?;
+            say(&demo::run(&sandbox.docker(), &sandbox.docker_host())?);
+            Ok(())
+        }
+        Action::Bench(choices) => {
+            let accel = up(&sandbox, choices)?;
+            say(&bench::run(&sandbox.docker(), &sandbox.prefix(), accel)?);
+            Ok(())
+        }
+        Action::Run { choices, command } => run(&sandbox, choices, &command),
+    }
+}
+
+/// Gives the accelerator that was chosen.
+fn up(sandbox: &Sandbox, choices: Choices) -> Result<&'static str> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("the sandbox needs root: it starts a Docker daemon");
+    }
+    let bundle = Bundle::build(choices.distro.recipe())?;
+    sandbox.up()?;
+    report::step("installing the bundle");
+    sandbox.install(&bundle, None)?;
+    let accel = choices.accel.choose(&sandbox.prefix());
+    report::step(format_args!("registering runq with --accel {accel}"));
+    sandbox.install(&bundle, Some(accel))?;
+    images::load(&sandbox.docker())?;
+    Ok(accel)
+}
+
+fn run(sandbox: &Sandbox, choices: Choices, words: &[String]) -> Result<()> {
+    let (program, args) = words.split_first().context("no command")?;
+    let result = up(sandbox, choices).and_then(|_| {
+        let mut command = Command::new(program);
+        command::show(command.args(args).env("RUNQ_SANDBOX", sandbox.dir()))
+    });
+    let end = sandbox.down();
+    result.and(end)
+}
+
+#[expect(clippy::print_stdout, reason = "the result is for the user")]
+fn say(text: &str) {
+    print!("{text}");
+}

@@ -1,0 +1,91 @@
+//! The asset bundle that the sandbox installs: signed with a key of its own, built again only when something
+//! that goes into it has changed. On the host; needs the network when the cache of the builder does not suffice.
+
+use crate::{command, report, workspace};
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A bundle and the key that verifies it.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// `runq-<version>-<arch>.tar.zst`.
+    pub file: PathBuf,
+    /// In minisign's format.
+    pub public_key: PathBuf,
+}
+
+impl Bundle {
+    /// Where the bundle of a distribution is, built or not.
+    #[must_use]
+    pub fn of(recipe: &str) -> Self {
+        let name = format!("runq-{}-{}.tar.zst", workspace::VERSION, workspace::ARCH);
+        let target = workspace::target();
+        Self {
+            file: target.join("bundle").join(recipe).join(name),
+            public_key: target.join("keys/sandbox.pub"),
+        }
+    }
+
+    /// Builds the bundle of a distribution, unless it is there and made of the same binaries and recipe.
+    ///
+    /// # Errors
+    /// When the asset builder fails.
+    pub fn build(recipe: &str) -> Result<Self> {
+        let bundle = Self::of(recipe);
+        let ingredients = ingredients()?;
+        let stamp = bundle.file.with_extension("ingredients");
+        if bundle.file.exists() && fs_err::read_to_string(&stamp).is_ok_and(|built| built == ingredients) {
+            report::step(format_args!("bundle: {} is up to date", bundle.file.display()));
+            return Ok(bundle);
+        }
+        report::step(format_args!("bundle: QEMU, kernel and modules of {recipe} for {}", workspace::ARCH));
+        fs_err::create_dir_all(bundle.file.parent().context("bundle without directory")?)?;
+        command::show(
+            runq_assets()
+                .args(["build", "--arch", workspace::ARCH, "--distro", recipe, "--binaries"])
+                .arg(workspace::dist())
+                .arg("--key")
+                .arg(secret_key()?)
+                .arg("-o")
+                .arg(&bundle.file),
+        )?;
+        fs_err::write(&stamp, ingredients)?;
+        Ok(bundle)
+    }
+}
+
+/// The sandbox's own signing key, made once.
+fn secret_key() -> Result<PathBuf> {
+    let prefix = workspace::target().join("keys/sandbox");
+    let secret = prefix.with_extension("key");
+    if !secret.exists() {
+        fs_err::create_dir_all(workspace::target().join("keys"))?;
+        command::show(runq_assets().args(["keygen", "-o"]).arg(&prefix))?;
+    }
+    Ok(secret)
+}
+
+fn runq_assets() -> Command {
+    Command::new(workspace::dist().join("runq-assets"))
+}
+
+/// One digest of all binaries and of the architecture's data.
+fn ingredients() -> Result<String> {
+    let mut hasher = Sha256::new();
+    for dir in [workspace::dist(), workspace::root().join("arch").join(workspace::ARCH)] {
+        for file in sorted_files(&dir)? {
+            hasher.update(Sha256::digest(fs_err::read(&file)?));
+        }
+    }
+    Ok(format!("{:x}", hasher.finalize()))
+}
+
+fn sorted_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs_err::read_dir(dir).context("run `make build` first")?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    files.retain(|file| file.is_file());
+    files.sort();
+    Ok(files)
+}
