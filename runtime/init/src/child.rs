@@ -10,11 +10,12 @@ use nix::unistd::{AccessFlags, access, execve};
 use runq_contract::channel::StartFailure;
 use runq_contract::guest::Guest;
 use runq_contract::process::Process;
+use rustix::fs::{Mode, OFlags};
 use std::convert::Infallible;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// What the child has to do.
@@ -44,33 +45,40 @@ fn become_process(task: &Task<'_>, stdio: ChildStdio) -> Result<Infallible, Star
 fn prepare(task: &Task<'_>, stdio: ChildStdio) -> anyhow::Result<()> {
     let Task { spec, guest } = task;
     let terminal = match &stdio {
-        ChildStdio::Terminal(slave) => Some(slave.as_fd()),
+        ChildStdio::Terminal(name) => Some(name.as_c_str()),
         ChildStdio::Pipes(_) => None,
     };
     file_system::enter(guest, terminal)?;
     rustix::process::setsid().context("cannot start a session")?;
-    if let Some(slave) = terminal {
-        rustix::process::ioctl_tiocsctty(slave).context("cannot take the controlling terminal")?;
-        rustix::fs::fchown(slave, Some(rustix::fs::Uid::from_raw(spec.user.uid)), None)
-            .context("cannot give the terminal to the user")?;
-    }
+    let descriptors = match stdio {
+        ChildStdio::Pipes(pipes) => pipes,
+        ChildStdio::Terminal(name) => open_terminal(&name, spec.user.uid)?,
+    };
     if !Path::new(&spec.cwd).is_dir() {
         std::fs::create_dir_all(&spec.cwd)
             .with_context(|| format!("cannot make the working directory {}", spec.cwd))?;
     }
     privileges::set_limits(spec)?;
-    take_descriptors(&stdio)?;
+    take_descriptors(&descriptors)?;
     runq_sys::fork::reset_signals().context("cannot reset the signals")?;
     privileges::become_user(spec)?;
     rustix::process::chdir(spec.cwd.as_str())
         .with_context(|| format!("chdir to cwd (\"{}\") set in config.json failed", spec.cwd))
 }
 
-fn take_descriptors(stdio: &ChildStdio) -> anyhow::Result<()> {
-    let [stdin, stdout, stderr] = match stdio {
-        ChildStdio::Pipes(pipes) => pipes.each_ref().map(AsFd::as_fd),
-        ChildStdio::Terminal(slave) => [slave.as_fd(); 3],
-    };
+/// Opens the terminal by the name that it has in the container, so that ttyname(3) finds it, and makes it the
+/// controlling one. It belongs to the user.
+fn open_terminal(name: &CStr, uid: u32) -> anyhow::Result<[OwnedFd; 3]> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let slave = rustix::fs::open(name, flags, Mode::empty()).context("cannot open the terminal")?;
+    rustix::process::ioctl_tiocsctty(&slave).context("cannot take the controlling terminal")?;
+    rustix::fs::fchown(&slave, Some(rustix::fs::Uid::from_raw(uid)), None)
+        .context("cannot give the terminal to the user")?;
+    let copy = || slave.try_clone().context("cannot duplicate the terminal");
+    Ok([copy()?, copy()?, slave])
+}
+
+fn take_descriptors([stdin, stdout, stderr]: &[OwnedFd; 3]) -> anyhow::Result<()> {
     rustix::stdio::dup2_stdin(stdin)
         .and_then(|()| rustix::stdio::dup2_stdout(stdout))
         .and_then(|()| rustix::stdio::dup2_stderr(stderr))

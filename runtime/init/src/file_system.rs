@@ -9,8 +9,8 @@ use runq_contract::guest::{Dns, Guest, GuestMount};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
-use std::ffi::CString;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// Where the guest's resolver configuration is before it is put over the image's.
@@ -30,7 +30,7 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// Enters the container's file system in a mount namespace of its own.
-pub(crate) fn enter(guest: &Guest, terminal: Option<BorrowedFd<'_>>) -> anyhow::Result<()> {
+pub(crate) fn enter(guest: &Guest, terminal: Option<&CStr>) -> anyhow::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS).context("cannot make a mount namespace")?;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot make the mounts private")?;
@@ -136,7 +136,7 @@ fn parse_options(options: &[String]) -> (MountFlags, String) {
 }
 
 /// The nodes and links of the OCI spec on the tmpfs at /dev.
-fn populate_dev(terminal: Option<BorrowedFd<'_>>) -> anyhow::Result<()> {
+fn populate_dev(terminal: Option<&CStr>) -> anyhow::Result<()> {
     rustix::process::umask(Mode::empty());
     for (name, major, minor) in DEVICES {
         let device = rustix::fs::makedev(major, minor);
@@ -149,12 +149,10 @@ fn populate_dev(terminal: Option<BorrowedFd<'_>>) -> anyhow::Result<()> {
         rustix::fs::symlink(target, &path).with_context(|| format!("cannot make {path}"))?;
     }
     if let Some(slave) = terminal {
-        let name = rustix::termios::ttyname(slave, Vec::new()).context("cannot name the terminal")?;
         let console = "/dev/console";
         rustix::fs::open(console, OFlags::CREATE | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))
             .with_context(|| format!("cannot make {console}"))?;
-        rustix::mount::mount_bind(name.as_c_str(), console)
-            .with_context(|| format!("cannot bind {console}"))?;
+        rustix::mount::mount_bind(slave, console).with_context(|| format!("cannot bind {console}"))?;
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     Ok(())

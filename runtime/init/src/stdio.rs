@@ -8,8 +8,8 @@ use runq_contract::process::ProcessId;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size};
-use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -22,8 +22,8 @@ const BUFFER_BYTES: usize = 256 * 1024;
 pub(crate) enum ChildStdio {
     /// Read end, write end, write end.
     Pipes([OwnedFd; 3]),
-    /// Slave of the pseudo-terminal.
-    Terminal(OwnedFd),
+    /// Path of the pseudo-terminal's slave in the container.
+    Terminal(CString),
 }
 
 /// Our side.
@@ -58,11 +58,7 @@ pub(crate) fn terminal(window: Option<WindowSize>) -> anyhow::Result<(ParentStdi
     let master =
         rustix::fs::open(&ptmx, flags, Mode::empty()).with_context(|| format!("cannot open {ptmx}"))?;
     rustix::pty::unlockpt(&master).context("cannot unlock the pseudo-terminal")?;
-    let slave = rustix::pty::ioctl_tiocgptpeer(
-        &master,
-        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
-    )
-    .context("cannot open the pseudo-terminal")?;
+    let slave = rustix::pty::ptsname(&master, Vec::new()).context("cannot name the pseudo-terminal")?;
     if let Some(window) = window {
         resize(master.as_fd(), window)?;
     }
