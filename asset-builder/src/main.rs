@@ -1,2 +1,139 @@
-//! Not yet written.
-fn main() {}
+//! `runq-assets`: builds signed asset bundles. Runs on the build machine; trusts its command line, the recipes in
+//! `arch/` and the OpenPGP keys that these pin.
+
+mod archive;
+mod assembly;
+mod base_image;
+mod binaries;
+mod build;
+mod cache;
+mod cli;
+mod closure;
+mod control;
+mod cpio;
+mod deb;
+mod depmod;
+mod elf;
+mod fetch;
+mod initrd;
+mod kernel;
+mod kernel_modules;
+mod keys;
+mod layout;
+mod module_closure;
+mod module_index;
+mod openpgp;
+mod output;
+mod package_index;
+mod packages;
+mod progress;
+mod recipe;
+mod release_file;
+mod tree;
+mod version;
+
+use anyhow::Context;
+use clap::Parser;
+use cli::{BundleArgs, Cli, Command};
+use indicatif::DecimalBytes;
+use progress::Progress;
+use runq_bundle::archive::BundleReader;
+use runq_bundle::manifest::EntryKind;
+use runq_bundle::signature::PublicKey;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Exit code of our own errors, as Docker has it.
+const FAILURE: u8 = 125;
+
+#[allow(clippy::print_stderr, reason = "the one place that prints errors")]
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let printed = error.print();
+            return if error.use_stderr() || printed.is_err() { FAILURE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("runq-assets: {error:#}");
+            if let Some(hint) = hint(&error) {
+                eprintln!("\nhint: {hint}");
+            }
+            FAILURE.into()
+        }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match command {
+        Command::Build(args) => {
+            let report = build::build(args, &Progress::new())?;
+            if args.json {
+                serde_json::to_writer_pretty(&mut out, &report)?;
+                writeln!(out)?;
+            } else {
+                writeln!(
+                    out,
+                    "{}: {}, {} installed, {} files, {} packages of {}",
+                    report.file.display(),
+                    DecimalBytes(report.size),
+                    DecimalBytes(report.installed_size),
+                    report.files,
+                    report.packages,
+                    report.distribution
+                )?;
+            }
+        }
+        Command::Keygen { output } => {
+            let (secret, public) = keys::generate(output)?;
+            writeln!(out, "{}: secret key, keep it to yourself", secret.display())?;
+            writeln!(out, "{}: public key, for runq-install --public-key", public.display())?;
+        }
+        Command::Verify(args) => {
+            let reader = open(args)?;
+            let (key, manifest) = (reader.verified().key, reader.manifest().clone());
+            reader.verify_entries().with_context(|| format!("cannot verify {}", args.bundle.display()))?;
+            let (version, arch) = (&manifest.version, &manifest.guest_arch);
+            writeln!(out, "runq {version} for {arch}, {}, signed by {key}: good", manifest.distribution)?;
+        }
+        Command::List(args) => {
+            for entry in &open(args)?.manifest().files {
+                let target = match &entry.kind {
+                    EntryKind::Symlink { target } => format!(" -> {target}"),
+                    EntryKind::Directory => "/".to_owned(),
+                    EntryKind::File { .. } => String::new(),
+                };
+                let package = entry.package.as_deref().unwrap_or("-");
+                writeln!(out, "{:04o} {:>10} {package:<24} {}{target}", entry.mode, entry.bytes(), entry.path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open(args: &BundleArgs) -> anyhow::Result<BundleReader<fs_err::File>> {
+    let key = PublicKey::parse(&fs_err::read_to_string(&args.public_key)?)
+        .with_context(|| format!("cannot use {}", args.public_key.display()))?;
+    BundleReader::open(fs_err::File::open(&args.bundle)?, &[key])
+        .with_context(|| format!("cannot verify {}", args.bundle.display()))
+}
+
+/// What the user can do about an error that has a usual cause.
+fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    let has = |what: &str| error.chain().any(|cause| cause.to_string().contains(what));
+    let hints = [
+        ("build-id", "`make build` leaves the programs and build-id in target/dist/<arch>"),
+        ("is not static", "build with `-C target-feature=+crt-static`, as `make build` does"),
+        ("which is over", "the mirror is out of date, or the clock of this machine is wrong"),
+        ("is not what the index says", "the mirror is being synchronised: try again later, or another one with --mirror"),
+        ("cannot fetch", "check the network, or name another mirror with --mirror"),
+        ("no good signature", "the archive has a new key: add its fingerprint to the recipe, after checking it"),
+        ("signature is by key", "name the signer's public key with --public-key"),
+        ("malformed or has a password", "make a key with `runq-assets keygen`"),
+    ];
+    hints.into_iter().find(|(what, _)| has(what)).map(|(_, hint)| hint)
+}

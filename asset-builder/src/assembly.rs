@@ -1,0 +1,116 @@
+//! Fills a bundle from packages: the programs with what they need, the firmware, the kernel with its modules, the
+//! initrd. Runs on the build machine.
+
+use crate::closure::{self, Library};
+use crate::kernel_modules::ModuleTree;
+use crate::layout::Layout;
+use crate::packages::Packages;
+use crate::progress::Progress;
+use crate::recipe::{BuildRules, PackageNames};
+use crate::{depmod, initrd, kernel};
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use indicatif::DecimalBytes;
+use runq_bundle::manifest::Package;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// What the build itself reads of an architecture's `[machine]`.
+#[derive(Deserialize)]
+pub(crate) struct MachinePaths {
+    qemu: String,
+    virtiofsd: String,
+    firmware_dirs: Vec<String>,
+}
+
+/// A bundle in the making.
+pub(crate) struct Assembly<'a> {
+    pub(crate) rules: &'a BuildRules,
+    pub(crate) names: &'a PackageNames,
+    pub(crate) packages: Packages<'a>,
+    pub(crate) layout: Layout,
+    pub(crate) progress: &'a Progress,
+}
+
+impl Assembly<'_> {
+    /// QEMU, virtiofsd, their libraries, and the firmware that the machine loads.
+    pub(crate) fn add_programs(&mut self, machine: &MachinePaths) -> anyhow::Result<()> {
+        self.progress.step("load QEMU, virtiofsd, firmware and the libraries that they need");
+        for name in self.names.programs.iter().chain(&self.names.firmware) {
+            self.packages.load(name)?;
+        }
+        let mut roots = vec![machine.qemu.clone(), machine.virtiofsd.clone()];
+        for name in &self.rules.firmware {
+            let mut paths = machine.firmware_dirs.iter().map(|folder| format!("{folder}/{name}"));
+            let found = paths.find(|path| self.packages.tree().resolve(path).is_some());
+            roots.push(found.with_context(|| format!("no package of the recipe has the firmware {name}"))?);
+        }
+        let paths = closure::closure(&mut self.packages, self.rules, &roots)?;
+        self.progress.step(&format!("{} files of {} packages", paths.len(), self.packages.loaded().len()));
+        for path in &paths {
+            if let Some(node) = self.packages.tree().get(path) {
+                self.layout.add_from_package(path, node);
+            }
+        }
+        Ok(())
+    }
+
+    /// The kernel as QEMU boots it, all its modules for modprobe, and the initrd with `init`.
+    pub(crate) fn add_kernel(&mut self, init: &[u8]) -> anyhow::Result<()> {
+        self.progress.step("load the kernel");
+        let image = self.load_kernel()?;
+        let bootable = kernel::bootable(&image, self.rules).context("cannot use the kernel")?;
+        self.progress.step(&format!("kernel: {} as QEMU boots it", DecimalBytes(bootable.len() as u64)));
+        self.layout.asset("kernel", 0o644, bootable);
+
+        let tree = self.packages.tree();
+        let modules = ModuleTree::read(tree, self.rules.elf()).context("cannot use the kernel's modules")?;
+        self.progress.step(&format!("{} modules of kernel {}", modules.modules.len(), modules.version));
+        let folder = format!("usr/lib/modules/{}", modules.version);
+        for (path, node) in tree.below(&folder) {
+            self.layout.add_from_package(path, node);
+        }
+        for (name, content) in depmod::files(&modules)? {
+            self.layout.asset(&format!("{folder}/{name}"), 0o644, content.into());
+        }
+
+        let initrd = initrd::build(init, tree, &modules, &self.rules.modules)?;
+        let size = DecimalBytes(initrd.bytes.len() as u64);
+        self.progress.step(&format!("initrd: {size} with {} modules", initrd.module_count));
+        self.layout.asset("initrd", 0o644, initrd.bytes.into());
+        Ok(())
+    }
+
+    /// Follows a meta-package to the image, and the image to its modules where they are a package of their own.
+    fn load_kernel(&mut self) -> anyhow::Result<Bytes> {
+        let mut package = self.packages.load(&self.names.kernel)?.name.clone();
+        if self.image().is_none() {
+            let Some(image) = self.packages.load_named(&package, "linux-image-")? else {
+                bail!("{package} has no kernel and depends on no linux-image-…");
+            };
+            package = image;
+        }
+        self.packages.load_named(&package, "linux-modules-")?;
+        self.image().with_context(|| format!("package {package} has no boot/vmlinuz-…"))
+    }
+
+    fn image(&self) -> Option<Bytes> {
+        let tree = self.packages.tree();
+        let (path, _) = tree.below("boot").find(|(path, _)| path.starts_with("boot/vmlinuz-"))?;
+        tree.file(path).cloned()
+    }
+
+    /// The packages that gave a file or a link.
+    pub(crate) fn origins(&self) -> Vec<Package> {
+        let names: BTreeSet<&str> = self.layout.packages().collect();
+        let records = self.packages.loaded().values().filter(|record| names.contains(record.name.as_str()));
+        records
+            .map(|record| Package {
+                name: record.name.clone(),
+                version: record.version.clone(),
+                arch: record.arch.clone(),
+                sha256: record.deb.sha256,
+            })
+            .collect()
+    }
+}

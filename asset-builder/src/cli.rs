@@ -1,0 +1,78 @@
+//! The command line. Runs on the build machine.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Builds runq's signed asset bundles from a distribution's package archive. Needs no root, no Docker and no apt, and
+/// runs no code of the target architecture.
+#[derive(Debug, Parser)]
+#[command(name = "runq-assets", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  runq-assets keygen -o release
+  runq-assets build --arch x86_64 --distro ubuntu --binaries target/dist/x86_64 --key release.key -o runq.tar.zst
+  runq-assets verify runq.tar.zst --public-key release.pub
+  runq-assets list runq.tar.zst --public-key release.pub";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build a bundle.
+    Build(BuildArgs),
+    /// Make a key pair: PREFIX.key (secret, without a password) and PREFIX.pub, in minisign's format.
+    Keygen {
+        /// Path without suffix. Existing files are never replaced.
+        #[arg(short, long, default_value = "runq", value_name = "PREFIX")]
+        output: PathBuf,
+    },
+    /// Check the signature and every byte of a bundle.
+    Verify(BundleArgs),
+    /// List the files of a bundle, after checking its signature.
+    List(BundleArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// Architecture, as in arch/.
+    #[arg(long)]
+    pub(crate) arch: String,
+    /// Distribution whose recipe for the architecture is compiled in.
+    #[arg(long, default_value = "ubuntu", conflicts_with = "recipe")]
+    pub(crate) distro: String,
+    /// Use the recipe in a file instead.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Directory with runq, runq-install, proxy, init and build-id.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) binaries: PathBuf,
+    /// Secret key to sign with.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Bundle to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// OCI layout directory; packages that it has installed in the wanted version are taken from it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) base_image: Option<PathBuf>,
+    /// Directory that keeps downloads [default: ~/.cache/runq].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Mirror to use for the archives whose URL ends in the same directory (…/debian, …/debian-security); repeatable.
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Vec<String>,
+    /// Describe the result as JSON on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// The bundle.
+    pub(crate) bundle: PathBuf,
+    /// Public key to trust.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) public_key: PathBuf,
+}

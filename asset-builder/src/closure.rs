@@ -1,0 +1,116 @@
+//! What a program needs to run: its libraries, their libraries, the dynamic linker, and the links by which they are
+//! found. Packages are loaded when a library is missing, so that only what leads to a file is downloaded.
+//! Runs on the build machine.
+
+use crate::elf::{self, ElfError, Linkage};
+use crate::recipe::BuildRules;
+use crate::tree::Tree;
+use std::collections::BTreeSet;
+
+/// The files that are known so far, and a way to know more.
+pub(crate) trait Library {
+    /// Why a package cannot be loaded.
+    type Error;
+
+    /// All files of the packages loaded so far.
+    fn tree(&self) -> &Tree;
+
+    /// Loads one more package that `owner` depends on, the likeliest to have `library` first. False when all are loaded.
+    fn load_dependency(&mut self, owner: &str, library: &str) -> Result<bool, Self::Error>;
+}
+
+/// Why a program cannot be completed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClosureError<E> {
+    #[error("no package of the recipe has {path}")]
+    Missing { path: String },
+    #[error("cannot use {path} of package {package}")]
+    Elf { path: String, package: String, source: ElfError },
+    #[error("{path} needs {library}, which no dependency of package {package} has")]
+    Library { path: String, library: String, package: String },
+    #[error("{path} names the interpreter {found}, expected /{expected}")]
+    Interpreter { path: String, found: String, expected: String },
+    #[error(transparent)]
+    Load(E),
+}
+
+/// Paths of files and links that the files in `roots` need, the roots included.
+pub(crate) fn closure<L: Library>(
+    library: &mut L,
+    rules: &BuildRules,
+    roots: &[String],
+) -> Result<BTreeSet<String>, ClosureError<L::Error>> {
+    let mut paths = BTreeSet::new();
+    let mut queue: Vec<String> = roots.to_vec();
+    while let Some(path) = queue.pop() {
+        let resolved = library.tree().resolve(&path).ok_or(ClosureError::Missing { path })?;
+        paths.extend(resolved.links);
+        if !paths.insert(resolved.path.clone()) {
+            continue;
+        }
+        let Some(file) = Dependent::read(library.tree(), resolved.path, rules)? else { continue };
+        if let Some(found) = &file.linkage.interpreter {
+            if found.trim_start_matches('/') != rules.interpreter {
+                let (found, expected) = (found.clone(), rules.interpreter.clone());
+                return Err(ClosureError::Interpreter { path: file.path, found, expected });
+            }
+            queue.push(file.locate(library, &rules.interpreter, std::slice::from_ref(&rules.interpreter))?);
+        }
+        let folders = file.search_path(rules);
+        for name in &file.linkage.needed {
+            let candidates: Vec<_> = folders.iter().map(|folder| format!("{folder}/{name}")).collect();
+            queue.push(file.locate(library, name, &candidates)?);
+        }
+    }
+    Ok(paths)
+}
+
+/// An ELF file, and the package whose dependencies have what it needs.
+struct Dependent {
+    path: String,
+    package: String,
+    linkage: Linkage,
+}
+
+impl Dependent {
+    /// `None` for what is not an ELF file.
+    fn read<E>(tree: &Tree, path: String, rules: &BuildRules) -> Result<Option<Self>, ClosureError<E>> {
+        let Some(content) = tree.file(&path).filter(|content| elf::is_elf(content)) else { return Ok(None) };
+        let package = tree.get(&path).and_then(|node| node.package.clone()).unwrap_or_default();
+        match elf::linkage(content, rules.elf()) {
+            Ok(linkage) => Ok(Some(Self { path, package, linkage })),
+            Err(source) => Err(ClosureError::Elf { path, package, source }),
+        }
+    }
+
+    /// Directories in which the dynamic linker looks, in its order. There is no ld.so.cache in the bundle.
+    fn search_path(&self, rules: &BuildRules) -> Vec<String> {
+        let origin = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let run_path = self.linkage.run_path.iter().filter(|folder| !folder.is_empty());
+        let own = run_path.map(|folder| folder.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", origin));
+        own.chain([format!("usr/lib/{}", rules.multiarch), "usr/lib".to_owned()]).collect()
+    }
+
+    /// The first candidate that exists, after loading as many dependencies as it takes.
+    fn locate<L: Library>(
+        &self,
+        library: &mut L,
+        name: &str,
+        candidates: &[String],
+    ) -> Result<String, ClosureError<L::Error>> {
+        loop {
+            let found = candidates.iter().find(|path| library.tree().resolve(path).is_some());
+            if let Some(path) = found {
+                return Ok(path.clone());
+            }
+            if !library.load_dependency(&self.package, name).map_err(ClosureError::Load)? {
+                let (path, package) = (self.path.clone(), self.package.clone());
+                return Err(ClosureError::Library { path, library: name.to_owned(), package });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "closure/tests.rs"]
+mod tests;

@@ -1,0 +1,118 @@
+//! The content of a .deb: files, directories and links of its `data.tar`, in memory.
+//! Runs on the build machine; the package's bytes are verified, its maintainer scripts are never looked at.
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use liblzma::read::XzDecoder;
+use std::io::{self, Read};
+use std::path::Path;
+use tar::EntryType;
+
+/// A member of the package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// As in the package: with or without a leading `./`.
+    pub(crate) path: String,
+    pub(crate) kind: MemberKind,
+}
+
+/// What a member is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MemberKind {
+    Directory,
+    File { content: Bytes, executable: bool },
+    Symlink { target: String },
+    /// Another path of the same package.
+    HardLink { target: String },
+}
+
+/// Why a package cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DebError {
+    #[error("not a Debian package")]
+    Ar(#[source] io::Error),
+    #[error("format {found:?} is not supported, expected 2.0")]
+    Format { found: String },
+    #[error("there is no data.tar")]
+    NoData,
+    #[error("compression of {member} is not supported, expected none, gz, xz or zst")]
+    Compression { member: String },
+    #[error("cannot read data.tar")]
+    Tar(#[source] io::Error),
+    #[error("{path:?} is of a kind that a bundle cannot have")]
+    Kind { path: String },
+    #[error("a path is not UTF-8: {path:?}")]
+    Path { path: std::path::PathBuf },
+}
+
+/// All members of a package, in its order.
+pub(crate) fn members(deb: &[u8]) -> Result<Vec<Member>, DebError> {
+    let mut archive = ar::Archive::new(deb);
+    let mut first = true;
+    while let Some(entry) = archive.next_entry() {
+        let mut entry = entry.map_err(DebError::Ar)?;
+        let name = String::from_utf8_lossy(entry.header().identifier()).into_owned();
+        if first {
+            let mut found = String::new();
+            entry.read_to_string(&mut found).map_err(DebError::Ar)?;
+            if name != "debian-binary" || !found.starts_with("2.") {
+                return Err(DebError::Format { found: found.trim().to_owned() });
+            }
+            first = false;
+        } else if let Some(compression) = name.strip_prefix("data.tar") {
+            let member = name.clone();
+            let data = decoder(compression, entry).map_err(DebError::Tar)?;
+            return tar_members(data.ok_or(DebError::Compression { member })?);
+        }
+    }
+    Err(DebError::NoData)
+}
+
+/// All members of a tar archive.
+pub(crate) fn tar_members(data: impl Read) -> Result<Vec<Member>, DebError> {
+    let mut archive = tar::Archive::new(data);
+    let mut members = Vec::new();
+    for entry in archive.entries().map_err(DebError::Tar)? {
+        let mut entry = entry.map_err(DebError::Tar)?;
+        let path = text(&entry.path().map_err(DebError::Tar)?)?;
+        let target = match entry.link_name().map_err(DebError::Tar)? {
+            Some(target) => text(&target)?,
+            None => String::new(),
+        };
+        let kind = match entry.header().entry_type() {
+            EntryType::Directory => MemberKind::Directory,
+            EntryType::Symlink => MemberKind::Symlink { target },
+            EntryType::Link => MemberKind::HardLink { target },
+            EntryType::Regular | EntryType::Continuous => {
+                let executable = entry.header().mode().map_err(DebError::Tar)? & 0o111 != 0;
+                let mut content = Vec::new();
+                entry.read_to_end(&mut content).map_err(DebError::Tar)?;
+                MemberKind::File { content: content.into(), executable }
+            }
+            EntryType::XGlobalHeader => continue,
+            _ => return Err(DebError::Kind { path }),
+        };
+        members.push(Member { path, kind });
+    }
+    Ok(members)
+}
+
+/// A reader of the plain bytes; `None` for a suffix that we do not know.
+pub(crate) fn decoder<'a>(suffix: &str, data: impl Read + 'a) -> io::Result<Option<Box<dyn Read + 'a>>> {
+    Ok(match suffix {
+        "" => Some(Box::new(data)),
+        ".gz" => Some(Box::new(MultiGzDecoder::new(data))),
+        ".xz" => Some(Box::new(XzDecoder::new_multi_decoder(data))),
+        ".zst" => Some(Box::new(zstd::Decoder::new(data)?)),
+        _ => None,
+    })
+}
+
+fn text(path: &Path) -> Result<String, DebError> {
+    let text = path.to_str().ok_or_else(|| DebError::Path { path: path.to_owned() })?;
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+#[path = "deb/tests.rs"]
+mod tests;

@@ -1,0 +1,46 @@
+//! The guest's initial root: `init`, the modules that booting needs, and the directories that `init` mounts on.
+//! Runs on the build machine; the result runs in the guest.
+
+use crate::cpio::Cpio;
+use crate::kernel_modules::{self, ModuleError, ModuleTree};
+use crate::module_closure;
+use crate::recipe::ModuleGroup;
+use crate::tree::Tree;
+
+/// Where `init` finds the list of modules, relative to the root: the runtime contract's `INITRD_MODULES`.
+const MODULE_LIST: &str = "etc/modules";
+
+/// The archive, and how many modules it has.
+pub(crate) struct Initrd {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) module_count: usize,
+}
+
+/// Makes the archive. Modules are stored decompressed, so that the guest loses no time with that.
+pub(crate) fn build(
+    init: &[u8],
+    tree: &Tree,
+    modules: &ModuleTree,
+    groups: &[ModuleGroup],
+) -> Result<Initrd, ModuleError> {
+    let order = module_closure::load_order(modules, groups)?;
+    let folder = format!("lib/modules/{}", modules.version);
+
+    let mut cpio = Cpio::new();
+    for path in ["dev", "etc", "lib", "lib/modules", &folder, "proc", "rootfs", "run", "sys"] {
+        cpio.directory(path);
+    }
+    cpio.character_device("dev/console", 0o600, (5, 1));
+    cpio.file("init", 0o755, init);
+    let mut list = String::new();
+    for module in &order {
+        let source = format!("usr/{folder}/{}", module.path);
+        let missing = || ModuleError::Missing { group: "initrd".to_owned(), name: source.clone() };
+        let content = kernel_modules::decompress(&source, tree.file(&source).ok_or_else(missing)?)?;
+        let path = format!("{folder}/{}.ko", module.name);
+        cpio.file(&path, 0o644, &content);
+        list.extend(["/", &path, "\n"]);
+    }
+    cpio.file(MODULE_LIST, 0o644, list.as_bytes());
+    Ok(Initrd { bytes: cpio.finish(), module_count: order.len() })
+}

@@ -1,0 +1,113 @@
+//! Which modules the initrd has to carry, and in which order `init` loads them.
+//! Runs on the build machine.
+
+use crate::kernel_modules::{Module, ModuleError, ModuleTree};
+use crate::recipe::ModuleGroup;
+
+/// The modules of all groups with what they need; each comes after what it needs. What is built in is left out.
+pub(crate) fn load_order<'a>(
+    tree: &'a ModuleTree,
+    groups: &[ModuleGroup],
+) -> Result<Vec<&'a Module>, ModuleError> {
+    let mut order = Order { tree, modules: Vec::new() };
+    for group in groups {
+        for name in &group.required {
+            match tree.get(name) {
+                Some(module) => order.add(module)?,
+                None if tree.is_built_in(name) => {}
+                None => return Err(ModuleError::Missing { group: group.group.clone(), name: name.clone() }),
+            }
+        }
+    }
+    Ok(order.modules)
+}
+
+struct Order<'a> {
+    tree: &'a ModuleTree,
+    modules: Vec<&'a Module>,
+}
+
+impl<'a> Order<'a> {
+    fn add(&mut self, module: &'a Module) -> Result<(), ModuleError> {
+        // A module that is being added already ends cycles of soft dependencies.
+        if self.modules.iter().any(|known| known.name == module.name) {
+            return Ok(());
+        }
+        for needed in self.tree.dependencies(module)?.into_iter().chain(self.soft(module, "pre:")) {
+            self.add(needed)?;
+        }
+        self.modules.push(module);
+        for wanted in self.soft(module, "post:") {
+            self.add(wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Soft dependencies name modules or aliases (`crypto-crc32c`); one that nothing answers to is no error.
+    fn soft(&self, module: &Module, list: &str) -> Vec<&'a Module> {
+        let mut current = "";
+        let mut found = Vec::new();
+        for word in module.soft_dependencies.iter().flat_map(|text| text.split_whitespace()) {
+            if word.ends_with(':') {
+                current = word;
+            } else if current == list && !self.tree.is_built_in(word) {
+                let named = self.tree.get(word).into_iter();
+                let answering = self.tree.modules.iter().filter(|module| module.aliases.iter().any(|a| a == word));
+                found.extend(named.chain(answering));
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module(name: &str, depends: &[&str], alias: &str, soft: &str) -> Module {
+        let owned = |text: &str| (!text.is_empty()).then(|| text.to_owned()).into_iter().collect();
+        Module {
+            name: name.to_owned(),
+            path: format!("kernel/{name}.ko"),
+            depends: depends.iter().map(|&name| name.to_owned()).collect(),
+            aliases: owned(alias),
+            soft_dependencies: owned(soft),
+        }
+    }
+
+    fn tree() -> ModuleTree {
+        let modules = vec![
+            module("virtio_net", &["net_failover", "virtio"], "", ""),
+            module("net_failover", &["failover"], "", ""),
+            module("failover", &[], "", ""),
+            module("btrfs", &[], "", "pre: crypto-crc32c gone post: zstd"),
+            module("crc32c_generic", &[], "crypto-crc32c", "pre: btrfs"),
+            module("zstd", &[], "", ""),
+            module("broken", &["nowhere"], "", ""),
+        ];
+        ModuleTree { version: "6".to_owned(), modules, built_in: ["virtio".to_owned()].into() }
+    }
+
+    fn order(required: &[&str]) -> Result<Vec<String>, ModuleError> {
+        let required = required.iter().map(|&name| name.to_owned()).collect();
+        let tree = tree();
+        let modules = load_order(&tree, &[ModuleGroup { group: "test".to_owned(), required }])?;
+        Ok(modules.iter().map(|module| module.name.clone()).collect())
+    }
+
+    #[test]
+    fn a_module_comes_after_what_it_needs_and_built_in_ones_are_left_out() {
+        assert_eq!(order(&["virtio", "virtio-net"]).unwrap(), ["failover", "net_failover", "virtio_net"]);
+    }
+
+    #[test]
+    fn soft_dependencies_are_found_by_alias() {
+        assert_eq!(order(&["btrfs"]).unwrap(), ["crc32c_generic", "btrfs", "zstd"]);
+    }
+
+    #[test]
+    fn reports_what_does_not_exist() {
+        assert!(matches!(order(&["virtiofs"]), Err(ModuleError::Missing { .. })));
+        assert!(matches!(order(&["broken"]), Err(ModuleError::Dependency { .. })));
+    }
+}

@@ -1,0 +1,121 @@
+//! The packages of a build: found in the index, downloaded or taken from the base image, and merged into one tree.
+//! Runs on the build machine; trusts the index, and of a base image the digests that its manifest pins.
+
+use crate::base_image::BaseImage;
+use crate::closure::Library;
+use crate::deb::{self, DebError};
+use crate::fetch::{FetchError, Fetcher};
+use crate::package_index::{PackageIndex, PackageIndexError, PackageRecord};
+use crate::tree::{Tree, TreeError};
+use std::collections::BTreeMap;
+
+/// Why a package cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PackageError {
+    #[error(transparent)]
+    Index(#[from] PackageIndexError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("cannot read {url}")]
+    Deb { url: String, source: DebError },
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+/// Packages that are loaded, and the way to load more.
+pub(crate) struct Packages<'a> {
+    index: &'a PackageIndex,
+    fetcher: &'a Fetcher<'a>,
+    base_image: Option<&'a BaseImage>,
+    loaded: BTreeMap<String, PackageRecord>,
+    tree: Tree,
+}
+
+impl<'a> Packages<'a> {
+    /// Nothing is loaded yet.
+    pub(crate) fn new(
+        index: &'a PackageIndex,
+        fetcher: &'a Fetcher<'a>,
+        base_image: Option<&'a BaseImage>,
+    ) -> Self {
+        Self { index, fetcher, base_image, loaded: BTreeMap::new(), tree: Tree::default() }
+    }
+
+    /// Loads a package, once.
+    pub(crate) fn load(&mut self, name: &str) -> Result<&PackageRecord, PackageError> {
+        if !self.loaded.contains_key(name) {
+            let package = self.index.package(name)?;
+            let members = match self.base_image.and_then(|image| image.members(package)) {
+                Some(members) => members,
+                None => {
+                    let content = self.fetcher.verified(&package.url, package.deb)?;
+                    deb::members(&content)
+                        .map_err(|source| PackageError::Deb { url: package.url.clone(), source })?
+                }
+            };
+            self.tree.add_package(name, members)?;
+            self.loaded.insert(name.to_owned(), package.clone());
+        }
+        Ok(self.index.package(name)?)
+    }
+
+    /// Loads the first dependency of a package whose name starts with `prefix`, and gives its name.
+    pub(crate) fn load_named(&mut self, name: &str, prefix: &str) -> Result<Option<String>, PackageError> {
+        let dependencies = self.index.dependencies(self.index.package(name)?)?;
+        let Some(found) = dependencies.into_iter().find(|package| package.name.starts_with(prefix)) else {
+            return Ok(None);
+        };
+        Ok(Some(self.load(&found.name)?.name.clone()))
+    }
+
+    /// The records of what was loaded, by name.
+    pub(crate) fn loaded(&self) -> &BTreeMap<String, PackageRecord> {
+        &self.loaded
+    }
+}
+
+impl Library for Packages<'_> {
+    type Error = PackageError;
+
+    fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    fn load_dependency(&mut self, owner: &str, library: &str) -> Result<bool, PackageError> {
+        let dependencies = self.index.dependencies(self.index.package(owner)?)?;
+        let missing = dependencies.into_iter().filter(|package| !self.loaded.contains_key(&package.name));
+        // The first of the best: `max_by_key` would give the last.
+        let Some(best) = missing.min_by_key(|package| std::cmp::Reverse(likeness(&package.name, library))) else {
+            return Ok(false);
+        };
+        self.load(&best.name)?;
+        Ok(true)
+    }
+}
+
+/// Package names follow the names of their libraries: `libglib-2.0.so.0` is in `libglib2.0-0t64`. Only the order in
+/// which packages are tried depends on this: how many letters and digits agree from the start.
+fn likeness(package: &str, library: &str) -> usize {
+    let plain = |name: &str| name.replace(".so", "").bytes().filter(u8::is_ascii_alphanumeric).collect::<Vec<_>>();
+    let (package, library) = (plain(package), plain(library));
+    package.iter().zip(&library).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_point_to_their_packages() {
+        let packages = ["libc6", "libglib2.0-0t64", "libgcc-s1", "libpixman-1-0", "qemu-system-common"];
+        for (library, package) in [
+            ("libglib-2.0.so.0", "libglib2.0-0t64"),
+            ("libpixman-1.so.0", "libpixman-1-0"),
+            ("libgcc_s.so.1", "libgcc-s1"),
+            ("libc.so.6", "libc6"),
+        ] {
+            let best = packages.iter().max_by_key(|name| likeness(name, library)).unwrap();
+            assert_eq!(*best, package);
+        }
+    }
+}

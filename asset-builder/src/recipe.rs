@@ -1,0 +1,235 @@
+//! What to build: the data of an architecture (`arch/<arch>/machine.toml`) and of a distribution for it
+//! (`arch/<arch>/<distro>.toml`), compiled in or read from a file. Runs on the build machine; a recipe is trusted, as it
+//! pins whom the build trusts.
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use std::path::Path;
+
+/// (path below `arch/`, text) of every file there.
+const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/arch.rs"));
+
+/// Public keys of the archives. They make a signature checkable, not trusted: that is for the recipe's fingerprints.
+const KEY_FILES: [&str; 2] = [include_str!("../keys/debian.asc"), include_str!("../keys/ubuntu.asc")];
+
+/// What an architecture is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Architecture {
+    /// Our name of it.
+    pub(crate) arch: String,
+    /// Goes to the proxy unread, but for the paths that the build has to provide.
+    pub(crate) machine: serde_json::Map<String, serde_json::Value>,
+    /// For the build alone.
+    pub(crate) build: BuildRules,
+}
+
+/// How files of an architecture look, and what a bundle for it needs.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BuildRules {
+    pub(crate) elf_machine: ElfMachine,
+    pub(crate) elf_data: ElfData,
+    /// The archive's name of the architecture.
+    pub(crate) deb_arch: String,
+    /// Directory of the libraries below `usr/lib`.
+    pub(crate) multiarch: String,
+    /// Path of the dynamic linker in the program headers, without the leading slash.
+    pub(crate) interpreter: String,
+    pub(crate) kernel_format: KernelFormat,
+    /// Names in the `firmware_dirs` of the machine.
+    pub(crate) firmware: Vec<String>,
+    /// What the initrd carries.
+    pub(crate) modules: Vec<ModuleGroup>,
+}
+
+/// `e_machine` of an ELF file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ElfMachine {
+    X86_64,
+    S390x,
+}
+
+/// `EI_DATA` of an ELF file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ElfData {
+    Little,
+    Big,
+}
+
+/// What QEMU gets as the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) enum KernelFormat {
+    /// The ELF file inside of a bzImage.
+    #[serde(rename = "vmlinux-from-bzimage")]
+    VmlinuxFromBzImage,
+    /// The distribution's image as it is.
+    #[serde(rename = "vmlinuz")]
+    Vmlinuz,
+}
+
+/// Kernel modules by what they are for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModuleGroup {
+    pub(crate) group: String,
+    /// Each one is a file of the kernel package or built into the kernel.
+    pub(crate) required: Vec<String>,
+}
+
+/// A distribution for an architecture.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Recipe {
+    /// Name and release, for the manifest.
+    pub(crate) distribution: String,
+    /// Where packages come from, and who vouches for them.
+    pub(crate) archive: Vec<Archive>,
+    pub(crate) packages: PackageNames,
+    /// Keys that replace those of the architecture's `[machine]`.
+    #[serde(default)]
+    pub(crate) machine: serde_json::Map<String, serde_json::Value>,
+}
+
+/// One archive host.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Archive {
+    /// The directory that has `dists` and `pool`.
+    pub(crate) url: String,
+    pub(crate) suites: Vec<String>,
+    pub(crate) components: Vec<String>,
+    /// Primary OpenPGP keys, in hexadecimal; one good signature by any of them suffices.
+    pub(crate) fingerprints: Vec<String>,
+    /// A further armored key file, beside the recipe. Recipes that are compiled in have none.
+    #[serde(default)]
+    pub(crate) key_file: Option<String>,
+}
+
+/// The packages that a bundle starts from.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PackageNames {
+    pub(crate) programs: Vec<String>,
+    pub(crate) firmware: Vec<String>,
+    pub(crate) kernel: String,
+}
+
+impl Architecture {
+    /// The architecture of this name.
+    pub(crate) fn load(arch: &str) -> anyhow::Result<Self> {
+        let name = format!("{arch}/machine.toml");
+        let Some(text) = embedded(&name) else {
+            bail!("unknown architecture {arch:?}, known are {}", known("/machine.toml", "").join(", "));
+        };
+        toml::from_str(text).with_context(|| format!("arch/{name} is malformed"))
+    }
+}
+
+impl BuildRules {
+    /// What every ELF file of the bundle has to be.
+    pub(crate) fn elf(&self) -> (ElfMachine, ElfData) {
+        (self.elf_machine, self.elf_data)
+    }
+}
+
+impl Recipe {
+    /// The recipe of a distribution that is compiled in.
+    pub(crate) fn load(arch: &str, distro: &str) -> anyhow::Result<Self> {
+        let name = format!("{arch}/{distro}.toml");
+        let Some(text) = embedded(&name).filter(|_| distro != "machine") else {
+            let prefix = format!("{arch}/");
+            let distros: Vec<_> = known(".toml", &prefix).into_iter().filter(|name| *name != "machine").collect();
+            bail!("no recipe for {distro:?} on {arch}, there is {}", distros.join(", "));
+        };
+        toml::from_str(text).with_context(|| format!("arch/{name} is malformed"))
+    }
+
+    /// A recipe in a file, with the key files that it names.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs_err::read_to_string(path)?;
+        let mut recipe: Self =
+            toml::from_str(&text).with_context(|| format!("recipe {} is malformed", path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for archive in &mut recipe.archive {
+            if let Some(key_file) = &mut archive.key_file {
+                *key_file = fs_err::read_to_string(folder.join(&*key_file))?;
+            }
+        }
+        Ok(recipe)
+    }
+
+    /// Uses a mirror for the archives whose URL ends in the same directory (`…/debian`, `…/debian-security`).
+    pub(crate) fn use_mirror(&mut self, mirror: &str) -> anyhow::Result<()> {
+        let mirror = mirror.trim_end_matches('/');
+        let mut used = false;
+        for archive in self.archive.iter_mut().filter(|archive| last_name(&archive.url) == last_name(mirror)) {
+            mirror.clone_into(&mut archive.url);
+            used = true;
+        }
+        if !used {
+            let urls: Vec<_> = self.archive.iter().map(|archive| archive.url.as_str()).collect();
+            bail!("mirror {mirror} ends in another directory than the archives: {}", urls.join(", "));
+        }
+        Ok(())
+    }
+}
+
+impl Archive {
+    /// The armored key files in which the pinned keys are looked up.
+    pub(crate) fn key_files(&self) -> Vec<&str> {
+        KEY_FILES.into_iter().chain(self.key_file.as_deref()).collect()
+    }
+}
+
+fn embedded(name: &str) -> Option<&'static str> {
+    EMBEDDED.iter().find(|(found, _)| *found == name).map(|(_, text)| *text)
+}
+
+fn known(suffix: &str, prefix: &str) -> Vec<&'static str> {
+    EMBEDDED.iter().filter_map(|(name, _)| name.strip_prefix(prefix)?.strip_suffix(suffix)).collect()
+}
+
+fn last_name(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openpgp::PinnedKeys;
+
+    #[test]
+    fn every_file_of_arch_is_well_formed_and_its_keys_are_known() {
+        for (name, _) in EMBEDDED {
+            let (arch, file) = name.split_once('/').unwrap();
+            let architecture = Architecture::load(arch).unwrap();
+            assert_eq!(architecture.arch, arch);
+            if file != "machine.toml" {
+                let recipe = Recipe::load(arch, file.trim_end_matches(".toml")).unwrap();
+                for archive in &recipe.archive {
+                    PinnedKeys::select(&archive.key_files(), &archive.fingerprints).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_answered_with_the_known_ones() {
+        let error = Architecture::load("x86-64").unwrap_err().to_string();
+        assert!(error.contains("x86_64"), "{error}");
+        let error = Recipe::load("x86_64", "machine").unwrap_err().to_string();
+        assert!(error.ends_with("there is debian, ubuntu"), "{error}");
+    }
+
+    #[test]
+    fn a_mirror_replaces_the_archives_of_its_kind() {
+        let mut recipe = Recipe::load("x86_64", "debian").unwrap();
+        recipe.use_mirror("http://mirror.example/debian/").unwrap();
+        assert_eq!(recipe.archive[0].url, "http://mirror.example/debian");
+        assert_eq!(recipe.archive[1].url, "http://security.debian.org/debian-security");
+        assert!(recipe.use_mirror("http://mirror.example/ubuntu").is_err());
+    }
+}
