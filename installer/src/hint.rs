@@ -1,0 +1,92 @@
+//! What to do about an error, for the errors where that can be said. Pure.
+
+use crate::docker_config::{ConfigError, ConfigFileError};
+use crate::docker_daemon::DaemonError;
+use crate::lock::LockError;
+use crate::preflight::PreflightError;
+use anyhow::Error;
+use runq_bundle::archive::ArchiveError;
+use runq_bundle::signature::SignatureError;
+
+/// The hint of the innermost error that has one.
+pub(crate) fn hint(error: &Error) -> Option<&'static str> {
+    error.chain().collect::<Vec<_>>().into_iter().rev().find_map(|cause| {
+        cause
+            .downcast_ref()
+            .and_then(of_signature)
+            .or_else(|| cause.downcast_ref().and_then(of_archive))
+            .or_else(|| cause.downcast_ref().and_then(of_preflight))
+            .or_else(|| cause.downcast_ref().and_then(of_config))
+            .or_else(|| cause.downcast_ref().and_then(of_config_file))
+            .or_else(|| cause.downcast_ref().and_then(of_daemon))
+            .or_else(|| cause.downcast_ref().map(of_lock))
+    })
+}
+
+fn of_signature(error: &SignatureError) -> Option<&'static str> {
+    match error {
+        SignatureError::UnknownKey { .. } => Some("add the key with --public-key, or fetch the bundle again"),
+        SignatureError::Mismatch { .. } | SignatureError::Malformed(_) => Some("fetch the bundle again"),
+        _ => None,
+    }
+}
+
+fn of_archive(error: &ArchiveError) -> Option<&'static str> {
+    match error {
+        ArchiveError::Extract { .. } | ArchiveError::Signature(_) | ArchiveError::Manifest(_) => None,
+        _ => Some("the bundle is damaged or was tampered with: fetch it again"),
+    }
+}
+
+fn of_preflight(error: &PreflightError) -> Option<&'static str> {
+    match error {
+        PreflightError::NoBundle { .. } => Some("name the bundle with --bundle FILE"),
+        PreflightError::SeveralBundles { .. } => Some("choose one with --bundle FILE"),
+        PreflightError::NoKeys => {
+            Some("give the key that the release is signed with: --public-key FILE or KEY")
+        }
+        PreflightError::Arch { .. } => {
+            Some("ask for the bundle's architecture with --arch, or take another bundle")
+        }
+        PreflightError::Space { .. } => Some("free some space, or choose another --prefix"),
+        PreflightError::Prefix { .. } => Some("give it to root with mode 0755, or choose another --prefix"),
+        PreflightError::Word { .. } => Some("dockerd puts path and arguments unquoted into a shell script"),
+        _ => None,
+    }
+}
+
+fn of_config(error: &ConfigError) -> Option<&'static str> {
+    match error {
+        ConfigError::Syntax(_) | ConfigError::Root { .. } | ConfigError::Runtimes(_) => {
+            Some("mend the file, or keep it untouched with --no-docker")
+        }
+        ConfigError::DefaultRuntime { .. } => Some("choose another \"default-runtime\" first"),
+        ConfigError::Edit => None,
+    }
+}
+
+fn of_config_file(error: &ConfigFileError) -> Option<&'static str> {
+    match error {
+        ConfigFileError::Changed { .. } => Some("run the command again"),
+        _ => None,
+    }
+}
+
+fn of_daemon(error: &DaemonError) -> Option<&'static str> {
+    match error {
+        DaemonError::Host { .. } => Some(
+            "name the local socket with --docker-host unix://PATH, or edit daemon.json alone with --no-reload",
+        ),
+        DaemonError::OtherConfig { .. } => Some("name that file with --daemon-json"),
+        DaemonError::NotTaken => Some("dockerd logs why: journalctl -u docker"),
+        DaemonError::Process { .. } => Some("edit daemon.json with --no-reload, then reload dockerd"),
+        _ => None,
+    }
+}
+
+fn of_lock(error: &LockError) -> &'static str {
+    match error {
+        LockError::Held { .. } => "wait for it to end",
+        LockError::Open { .. } => "run as root, or choose another --prefix",
+    }
+}

@@ -1,0 +1,256 @@
+//! Everything that can be known to be wrong before anything is changed. Runs on the host; reads only.
+
+use crate::docker_config::is_safe_word;
+use object::Endianness;
+use object::elf::{EM_S390, EM_X86_64, FileHeader32, FileHeader64};
+use object::read::elf::FileHeader;
+use runq_bundle::manifest::{Entry, EntryKind, Manifest};
+use runq_bundle::signature::{PublicKey, SignatureError};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What a file system needs beside the files themselves: directories, journals, daemon.json.
+const SPARE_BYTES: u64 = 16 << 20;
+
+/// Enough for an ELF header of either class.
+const ELF_HEADER_BYTES: u64 = 64;
+
+/// A reason not to start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PreflightError {
+    #[error("no bundle for {arch} in {directory}: there is no file {pattern}")]
+    NoBundle { arch: String, directory: PathBuf, pattern: String },
+    #[error("several bundles for {arch}: {}", found.join(", "))]
+    SeveralBundles { arch: String, found: Vec<String> },
+    #[error("cannot read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("no public key is trusted")]
+    NoKeys,
+    #[error("{text:?} is neither a file nor a public key")]
+    Key { text: String, source: SignatureError },
+    #[error("the bundle is for {found}, asked for is {wanted}")]
+    Arch { found: String, wanted: String },
+    #[error("this program does not know the machine code of {arch}")]
+    UnknownArch { arch: String },
+    #[error("{path} is an ELF file for machine {found}, the manifest says {arch} ({wanted})")]
+    Elf { path: String, found: u16, arch: String, wanted: u16 },
+    #[error("{path} has {free} MiB free, the bundle needs {needed} MiB")]
+    Space { path: PathBuf, free: u64, needed: u64 },
+    #[error("{path} {reason}")]
+    Prefix { path: PathBuf, reason: &'static str },
+    #[error("{word:?} has characters other than A-Z a-z 0-9 _ @ % + = : , . / -")]
+    Word { word: String },
+    #[error("{name:?} cannot be the name of a runtime")]
+    Name { name: String },
+}
+
+/// The bundle for an architecture beside this program.
+pub(crate) fn bundle_beside(directory: &Path, arch: &str) -> Result<PathBuf, PreflightError> {
+    let suffix = format!("-{arch}.tar.zst");
+    let read_error = |source| PreflightError::Read { path: directory.to_owned(), source };
+    let mut found = Vec::new();
+    for item in directory.read_dir().map_err(read_error)? {
+        let name = item.map_err(read_error)?.file_name().to_string_lossy().into_owned();
+        if name.starts_with("runq-") && name.ends_with(&suffix) {
+            found.push(name);
+        }
+    }
+    found.sort();
+    match found.as_slice() {
+        [name] => Ok(directory.join(name)),
+        [] => Err(PreflightError::NoBundle {
+            arch: arch.to_owned(),
+            directory: directory.to_owned(),
+            pattern: format!("runq-*{suffix}"),
+        }),
+        _ => Err(PreflightError::SeveralBundles { arch: arch.to_owned(), found }),
+    }
+}
+
+/// Keys by file name or by their base64 line.
+pub(crate) fn public_keys(texts: &[String]) -> Result<Vec<PublicKey>, PreflightError> {
+    if texts.is_empty() {
+        return Err(PreflightError::NoKeys);
+    }
+    let key = |text: &String| {
+        let content = match std::fs::read_to_string(text) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => text.clone(),
+            // A base64 line may be longer than a file name can be.
+            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => text.clone(),
+            Err(source) => return Err(PreflightError::Read { path: text.into(), source }),
+        };
+        PublicKey::parse(&content).map_err(|source| PreflightError::Key { text: text.clone(), source })
+    };
+    texts.iter().map(key).collect()
+}
+
+/// `x86_64`, or `x86_64+s390x` when host and guest differ: as in the bundle's file name.
+pub(crate) fn arch_label(manifest: &Manifest) -> String {
+    if manifest.host_arch == manifest.guest_arch {
+        return manifest.host_arch.clone();
+    }
+    format!("{}+{}", manifest.host_arch, manifest.guest_arch)
+}
+
+pub(crate) fn check_arch(manifest: &Manifest, wanted: &str) -> Result<(), PreflightError> {
+    let found = arch_label(manifest);
+    if found == wanted { Ok(()) } else { Err(PreflightError::Arch { found, wanted: wanted.to_owned() }) }
+}
+
+/// Checks the machine of every ELF file of a tree: the host's, or the guest's for kernel, modules and firmware.
+pub(crate) fn check_elf_files(tree: &Path, manifest: &Manifest) -> Result<(), PreflightError> {
+    let files = manifest.files.iter().filter(|entry| matches!(entry.kind, EntryKind::File { .. }));
+    for Entry { path, .. } in files {
+        let full_path = tree.join(path);
+        let mut header = Vec::new();
+        File::open(&full_path)
+            .and_then(|file| file.take(ELF_HEADER_BYTES).read_to_end(&mut header))
+            .map_err(|source| PreflightError::Read { path: full_path, source })?;
+        let Some(found) = elf_machine(&header) else { continue };
+        let arch = if runs_in_guest(path) { &manifest.guest_arch } else { &manifest.host_arch };
+        let wanted = machine_of(arch)?;
+        if found != wanted {
+            return Err(PreflightError::Elf { path: path.clone(), found, arch: arch.clone(), wanted });
+        }
+    }
+    Ok(())
+}
+
+fn runs_in_guest(path: &str) -> bool {
+    path == "qemu/kernel" || path.contains("/lib/modules/") || path.contains("/share/")
+}
+
+fn machine_of(arch: &str) -> Result<u16, PreflightError> {
+    match arch {
+        "x86_64" => Ok(EM_X86_64.0),
+        "s390x" => Ok(EM_S390.0),
+        _ => Err(PreflightError::UnknownArch { arch: arch.to_owned() }),
+    }
+}
+
+/// `e_machine`, when the bytes are an ELF header.
+fn elf_machine(header: &[u8]) -> Option<u16> {
+    fn machine<H: FileHeader<Endian = Endianness>>(header: &[u8]) -> Option<u16> {
+        let header = H::parse(header).ok()?;
+        Some(header.e_machine(header.endian().ok()?).0)
+    }
+    machine::<FileHeader64<Endianness>>(header).or_else(|| machine::<FileHeader32<Endianness>>(header))
+}
+
+/// Checks that the bundle's files fit beside what is there.
+pub(crate) fn check_space(directory: &Path, manifest: &Manifest) -> Result<(), PreflightError> {
+    let statistics = rustix::fs::statvfs(directory)
+        .map_err(|errno| PreflightError::Read { path: directory.to_owned(), source: errno.into() })?;
+    let free = statistics.f_bavail.saturating_mul(statistics.f_frsize);
+    let blocks = manifest.files.len() as u64 * statistics.f_bsize.min(4096);
+    let needed = manifest.total_bytes().saturating_add(blocks).saturating_add(SPARE_BYTES);
+    if free >= needed {
+        return Ok(());
+    }
+    Err(PreflightError::Space {
+        path: directory.to_owned(),
+        free: free >> 20,
+        needed: needed.div_ceil(1 << 20),
+    })
+}
+
+/// Checks that nobody but us can change what is in a directory, which root's dockerd will execute.
+pub(crate) fn check_owner(directory: &Path) -> Result<(), PreflightError> {
+    let read_error = |source| PreflightError::Read { path: directory.to_owned(), source };
+    let us = rustix::process::geteuid().as_raw();
+    let link = directory.symlink_metadata().map_err(read_error)?;
+    let metadata = directory.metadata().map_err(read_error)?;
+    let reason = if !metadata.is_dir() {
+        "is not a directory"
+    } else if [link.uid(), metadata.uid()].iter().any(|owner| *owner != us && *owner != 0) {
+        "belongs to another user"
+    } else if metadata.mode() & 0o022 != 0 {
+        "can be written by other users"
+    } else {
+        return Ok(());
+    };
+    Err(PreflightError::Prefix { path: directory.to_owned(), reason })
+}
+
+/// Checks what will stand in dockerd's shell script.
+pub(crate) fn check_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<(), PreflightError> {
+    match words.into_iter().find(|word| !is_safe_word(word)) {
+        Some(word) => Err(PreflightError::Word { word: word.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// dockerd keeps `runc` for itself and takes a name with a slash for a shim's path.
+pub(crate) fn check_name(name: &str) -> Result<(), PreflightError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if name.is_empty() || name == "runc" || !name.bytes().all(plain) {
+        return Err(PreflightError::Name { name: name.to_owned() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_one_bundle_beside_the_program() {
+        let directory = tempfile::tempdir().unwrap();
+        let touch = |name: &str| std::fs::write(directory.path().join(name), "").unwrap();
+        touch("runq-1.0.0-s390x.tar.zst");
+        touch("runq-1.0.0-x86_64+s390x.tar.zst");
+        let error = bundle_beside(directory.path(), "x86_64").unwrap_err();
+        assert!(error.to_string().contains("there is no file runq-*-x86_64.tar.zst"), "{error}");
+        let found = bundle_beside(directory.path(), "s390x").unwrap();
+        assert_eq!(found.file_name().unwrap(), "runq-1.0.0-s390x.tar.zst");
+        touch("runq-1.1.0-s390x.tar.zst");
+        assert!(matches!(
+            bundle_beside(directory.path(), "s390x"),
+            Err(PreflightError::SeveralBundles { .. })
+        ));
+    }
+
+    #[test]
+    fn takes_keys_from_files_and_from_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("our.pub");
+        let pair = runq_bundle::signature::keygen().unwrap();
+        std::fs::write(&path, &pair.public).unwrap();
+        let word = pair.public.lines().nth(1).unwrap().to_owned();
+        let keys = public_keys(&[path.to_str().unwrap().to_owned(), word]).unwrap();
+        assert_eq!(keys[0], keys[1]);
+        assert!(matches!(public_keys(&[]), Err(PreflightError::NoKeys)));
+        assert!(matches!(public_keys(&["/nonexistent".to_owned()]), Err(PreflightError::Key { .. })));
+    }
+
+    #[test]
+    fn knows_the_machine_of_this_test() {
+        let header = std::fs::read("/proc/self/exe").unwrap();
+        let machine = elf_machine(&header[..64]);
+        assert_eq!(machine, machine_of(std::env::consts::ARCH).ok());
+        assert_eq!(elf_machine(b"#!/bin/sh"), None);
+        assert_eq!(elf_machine(b"\x7fELF"), None);
+    }
+
+    #[test]
+    fn only_kernel_modules_and_firmware_run_in_the_guest() {
+        for path in ["qemu/kernel", "qemu/lib/modules/6.1/kernel/a.ko", "qemu/usr/share/qemu/s390-ccw.img"] {
+            assert!(runs_in_guest(path), "{path}");
+        }
+        for path in ["runq", "qemu/proxy", "qemu/usr/bin/qemu-system-s390x", "qemu/lib/x/libc.so.6"] {
+            assert!(!runs_in_guest(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn refuses_names_that_dockerd_does_not_take() {
+        for name in ["", "runc", "a/b", "a b", "io.containerd.runc.v2"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        check_name("runq-test_1").unwrap();
+        assert!(check_words(["/var/lib/runq/runq", "$(id)"]).is_err());
+    }
+}

@@ -1,0 +1,79 @@
+//! What a command has to say in the end, for people and as JSON. Pure.
+
+use serde::Serialize;
+
+/// Result of a command that has done its work.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Report {
+    /// One sentence.
+    pub(crate) summary: String,
+    /// Facts: name and value.
+    pub(crate) facts: Vec<(&'static str, String)>,
+    /// What was changed, or would be; empty when nothing was.
+    pub(crate) changes: Vec<String>,
+    /// What the user should know and may not expect.
+    pub(crate) notes: Vec<String>,
+    /// Unified difference of daemon.json, of a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) diff: Option<String>,
+    /// What to type next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+    /// Differences that `verify` has found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) differences: Vec<String>,
+}
+
+impl Report {
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let mut lines = vec![self.summary.clone()];
+        let width = self.facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        lines.extend(self.facts.iter().map(|(name, value)| format!("  {name:width$}  {value}")));
+        lines.extend(self.changes.iter().map(|change| format!("  * {change}")));
+        lines.extend(self.differences.iter().map(|difference| format!("  {difference}")));
+        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
+        lines.extend(self.diff.iter().map(|diff| format!("\n{}", diff.trim_end())));
+        lines.extend(self.next.iter().map(|next| format!("\nnext: {next}")));
+        lines.join("\n")
+    }
+
+    /// For programs.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let facts: serde_json::Map<_, _> =
+            self.facts.iter().map(|(name, value)| (name.replace(' ', "_"), value.clone().into())).collect();
+        let mut value = serde_json::json!({ "ok": self.differences.is_empty() });
+        if let (Some(object), Ok(serde_json::Value::Object(own))) =
+            (value.as_object_mut(), serde_json::to_value(self))
+        {
+            object.extend(own);
+            object.insert("facts".into(), facts.into());
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_the_same_in_both_forms() {
+        let report = Report {
+            summary: "runq is installed".into(),
+            facts: vec![("version", "1".into()), ("signed by", "K".into())],
+            changes: vec!["activate 1".into()],
+            notes: vec!["dockerd is not running".into()],
+            next: Some("docker run".into()),
+            ..Report::default()
+        };
+        assert_eq!(
+            report.text(),
+            "runq is installed\n  version    1\n  signed by  K\n  * activate 1\nnote: dockerd is not running\n\nnext: docker run"
+        );
+        let json = report.json();
+        assert_eq!(json["ok"], true);
+        assert_eq!(json["facts"]["signed_by"], "K");
+        assert_eq!(json["next"], "docker run");
+    }
+}

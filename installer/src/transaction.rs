@@ -1,0 +1,192 @@
+//! Carries out a plan in the prefix. Runs on the host, as root, under the lock.
+//!
+//! Promise: whatever moment the process is killed or the power fails at, `current` leads to a complete version, the old or
+//! the new one, and running the command again arrives at the end. For this, the files of a version are on the disk (one
+//! `syncfs`, which also covers the directories) before the version gets its name by a rename; each rename is on the disk
+//! (`fsync` of the directory) before the next step relies on it; links and the receipt are replaced by renames of new ones.
+//!
+//! Not covered: disks that lose what they have confirmed; the moment between removing and renaming does not exist, but a
+//! damaged version that containers still use is exchanged under their hands, since what they lack is lost already.
+
+use crate::layout::{CURRENT, Layout, STAGING_PREFIX};
+use crate::plan::{Found, Step, Tree};
+use crate::preflight::check_elf_files;
+use crate::receipt::{self, Receipt};
+use anyhow::{Context, Result};
+use fs_err as fs;
+use runq_bundle::archive::BundleReader;
+use runq_bundle::manifest::{MANIFEST_NAME, Manifest, SIGNATURE_NAME};
+use runq_bundle::tree::verify_tree;
+use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
+use std::fs::Permissions;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+/// What names of links and files in the prefix begin with before they are renamed.
+const TEMPORARY_PREFIX: &str = ".new-";
+
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// How many differences of a damaged tree are worth naming.
+const DAMAGE_SHOWN: usize = 5;
+
+/// Looks at what is there. Changes nothing.
+pub(crate) fn inspect<R: Read>(layout: &Layout, id: &str, bundle: &BundleReader<R>) -> Result<Found> {
+    Ok(Found {
+        tree: inspect_tree(&layout.version(id), bundle)?,
+        current: read_link(&layout.current())?,
+        stable: crate::layout::STABLE_LINKS
+            .map(|(name, _)| read_link(&layout.stable(name)))
+            .into_iter()
+            .collect::<Result<Vec<_>>>()?
+            .try_into()
+            .unwrap_or_default(),
+        receipt: read_receipt(layout)?,
+    })
+}
+
+/// The receipt, if there is one that this program wrote.
+pub(crate) fn read_receipt(layout: &Layout) -> Result<Option<Receipt>> {
+    let bytes = match fs::read(layout.receipt()) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    // One that cannot be read is written anew.
+    Ok(serde_json::from_slice(&bytes).ok().filter(|receipt: &Receipt| receipt.format == receipt::FORMAT))
+}
+
+/// Target of a link; `None` for anything else.
+pub(crate) fn read_link(path: &Path) -> Result<Option<String>> {
+    match fs::read_link(path) {
+        Ok(target) => Ok(Some(target.to_string_lossy().into_owned())),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn inspect_tree<R: Read>(directory: &Path, bundle: &BundleReader<R>) -> Result<Tree> {
+    match directory.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Tree::Absent),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", directory.display())),
+        Ok(metadata) if !metadata.is_dir() => return Ok(Tree::Damaged(vec!["not a directory".into()])),
+        Ok(_) => {}
+    }
+    let differences = verify_tree(directory, bundle.manifest())?;
+    let mut damage: Vec<String> = differences.iter().take(DAMAGE_SHOWN).map(ToString::to_string).collect();
+    for (name, bytes) in
+        [(MANIFEST_NAME, bundle.manifest_bytes()), (SIGNATURE_NAME, bundle.signature().as_bytes())]
+    {
+        if std::fs::read(directory.join(name)).ok().as_deref() != Some(bytes) {
+            damage.push(format!("{name:?} is not the bundle's"));
+        }
+    }
+    Ok(if damage.is_empty() { Tree::Complete } else { Tree::Damaged(damage) })
+}
+
+/// Extracts the bundle into a directory of its own, checks it, and gives it its name.
+fn stage<R: Read>(layout: &Layout, id: &str, bundle: BundleReader<R>, exchange: bool) -> Result<()> {
+    let (staging, version) = (layout.staging(), layout.version(id));
+    fs::create_dir(&staging)?;
+    let extracted = extract(bundle, &staging).and_then(|()| {
+        sync_file_system(&staging)?;
+        let flags = if exchange { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+        renameat_with(CWD, &staging, CWD, &version, flags)
+            .with_context(|| format!("cannot rename {} to {}", staging.display(), version.display()))?;
+        sync_directory(&layout.versions())
+    });
+    // What is left of a failure, or the damaged tree. Its own error must not hide the first one.
+    let removed = remove_any(&staging);
+    extracted.and(removed)
+}
+
+fn extract<R: Read>(bundle: BundleReader<R>, staging: &Path) -> Result<()> {
+    let manifest: Manifest = bundle.manifest().clone();
+    bundle.extract(staging)?;
+    // mkdir obeys the umask; dockerd and its containers have to get in.
+    fs::set_permissions(staging, Permissions::from_mode(DIRECTORY_MODE))?;
+    Ok(check_elf_files(staging, &manifest)?)
+}
+
+/// Carries out a step. The bundle can be extracted once.
+pub(crate) fn perform<R: Read>(
+    layout: &Layout,
+    step: &Step,
+    receipt: &Receipt,
+    bundle: &mut Option<BundleReader<R>>,
+) -> Result<()> {
+    match step {
+        Step::Stage | Step::Restage { .. } => {
+            let bundle = bundle.take().context("the bundle was extracted before")?;
+            stage(layout, &receipt.version, bundle, matches!(step, Step::Restage { .. }))
+        }
+        Step::Activate { .. } => {
+            replace_link(layout.prefix(), CURRENT, &Layout::current_target(&receipt.version))
+        }
+        Step::Link { name, target } => replace_link(layout.prefix(), name, target),
+        Step::WriteReceipt => write_receipt(layout, receipt),
+    }
+}
+
+/// Creates the prefix and the directory of its versions, where they are missing, open to everybody whatever the umask.
+pub(crate) fn create_directories(layout: &Layout) -> Result<()> {
+    for directory in [layout.prefix().to_owned(), layout.versions()] {
+        if !directory.exists() {
+            fs::create_dir_all(&directory)?;
+            fs::set_permissions(&directory, Permissions::from_mode(DIRECTORY_MODE))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what killed runs have left. Under the lock nobody else is at work here.
+pub(crate) fn remove_leftovers(layout: &Layout) -> Result<()> {
+    for (directory, prefix) in
+        [(layout.versions(), STAGING_PREFIX), (layout.prefix().to_owned(), TEMPORARY_PREFIX)]
+    {
+        for item in fs::read_dir(&directory)? {
+            let path = item?.path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)) {
+                remove_any(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn replace_link(directory: &Path, name: &str, target: &str) -> Result<()> {
+    let new = directory.join(format!("{TEMPORARY_PREFIX}{name}"));
+    symlink(target, &new).with_context(|| format!("cannot create the link {}", new.display()))?;
+    fs::rename(&new, directory.join(name))?;
+    sync_directory(directory)
+}
+
+fn write_receipt(layout: &Layout, receipt: &Receipt) -> Result<()> {
+    let mut new = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(layout.prefix())?;
+    serde_json::to_writer_pretty(&mut new, receipt)?;
+    new.write_all(b"\n")?;
+    new.as_file().sync_all()?;
+    new.persist(layout.receipt()).with_context(|| format!("cannot write {}", layout.receipt().display()))?;
+    sync_directory(layout.prefix())
+}
+
+/// Removes a file, a link or a whole directory, if it is there.
+pub(crate) fn remove_any(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Ok(metadata) if metadata.is_dir() => Ok(fs::remove_dir_all(path)?),
+        Ok(_) => Ok(fs::remove_file(path)?),
+    }
+}
+
+/// Makes the names in a directory survive a power loss.
+pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
+    Ok(fs::File::open(directory)?.sync_all()?)
+}
+
+fn sync_file_system(path: &Path) -> Result<()> {
+    let directory = fs::File::open(path)?;
+    syncfs(directory.file()).with_context(|| format!("cannot write {} to the disk", path.display()))
+}
