@@ -70,7 +70,7 @@ impl Assembly<'_> {
         for (path, node) in tree.below(&folder) {
             self.layout.add_from_package(path, node);
         }
-        for (name, content) in depmod::files(&modules)? {
+        for (name, content) in depmod::files(&modules) {
             self.layout.asset(&format!("{folder}/{name}"), 0o644, content.into());
         }
 

@@ -15,7 +15,7 @@ pub(crate) trait Library {
     /// All files of the packages loaded so far.
     fn tree(&self) -> &Tree;
 
-    /// Loads one more package that `owner` depends on, the likeliest to have `library` first. False when all are loaded.
+    /// Loads one more package that `owner` needs, the likeliest to have `library` first. False when all are loaded.
     fn load_dependency(&mut self, owner: &str, library: &str) -> Result<bool, Self::Error>;
 }
 
@@ -26,7 +26,7 @@ pub(crate) enum ClosureError<E> {
     Missing { path: String },
     #[error("cannot use {path} of package {package}")]
     Elf { path: String, package: String, source: ElfError },
-    #[error("{path} needs {library}, which no dependency of package {package} has")]
+    #[error("{path} needs {library}, which package {package} and all that it depends on do not have")]
     Library { path: String, library: String, package: String },
     #[error("{path} names the interpreter {found}, expected /{expected}")]
     Interpreter { path: String, found: String, expected: String },

@@ -1,12 +1,12 @@
 //! The files by which modprobe finds modules: modules.dep, modules.alias and modules.softdep as text for busybox, and
 //! the binary indices that kmod insists on. What depmod(8) does, without running code. Runs on the build machine.
 
-use crate::kernel_modules::{Module, ModuleError, ModuleTree};
+use crate::kernel_modules::{Module, ModuleTree};
 use crate::module_index::Index;
 use std::fmt::Write as _;
 
 /// (name below the version's directory, content) of each file.
-pub(crate) fn files(tree: &ModuleTree) -> Result<Vec<(&'static str, Vec<u8>)>, ModuleError> {
+pub(crate) fn files(tree: &ModuleTree) -> Vec<(&'static str, Vec<u8>)> {
     let mut dep = String::new();
     let mut dep_index = Index::default();
     let mut alias = String::from("# Aliases extracted from modules themselves.\n");
@@ -14,7 +14,7 @@ pub(crate) fn files(tree: &ModuleTree) -> Result<Vec<(&'static str, Vec<u8>)>, M
     let mut soft = String::from("# Soft dependencies extracted from modules themselves.\n");
     for (module, priority) in tree.modules.iter().zip(0..) {
         let mut line = format!("{}:", module.path);
-        for needed in all_dependencies(tree, module)? {
+        for needed in all_dependencies(tree, module) {
             line.extend([" ", &needed.path]);
         }
         dep.extend([&line, "\n"]);
@@ -31,14 +31,14 @@ pub(crate) fn files(tree: &ModuleTree) -> Result<Vec<(&'static str, Vec<u8>)>, M
     for name in &tree.built_in {
         built_in.insert(name, 0, "");
     }
-    Ok(vec![
+    vec![
         ("modules.alias", alias.into_bytes()),
         ("modules.alias.bin", alias_index.to_bytes()),
         ("modules.builtin.bin", built_in.to_bytes()),
         ("modules.dep", dep.into_bytes()),
         ("modules.dep.bin", dep_index.to_bytes()),
         ("modules.softdep", soft.into_bytes()),
-    ])
+    ]
 }
 
 fn line_of(text: &mut String, line: std::fmt::Arguments<'_>) {
@@ -46,25 +46,21 @@ fn line_of(text: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(text, "{line}").unwrap_or_default();
 }
 
-/// Direct and indirect ones, each before what it needs: modprobe loads the line from its end.
-fn all_dependencies<'a>(tree: &'a ModuleTree, module: &Module) -> Result<Vec<&'a Module>, ModuleError> {
-    fn visit<'a>(
-        tree: &'a ModuleTree,
-        module: &Module,
-        found: &mut Vec<&'a Module>,
-    ) -> Result<(), ModuleError> {
-        for needed in tree.dependencies(module)? {
+/// Direct and indirect ones, each before what it needs: modprobe loads the line from its end. What another package
+/// would have (`linux-modules-extra`) is left out, as depmod does: loading such a module fails for its symbols.
+fn all_dependencies<'a>(tree: &'a ModuleTree, module: &'a Module) -> Vec<&'a Module> {
+    fn visit<'a>(tree: &'a ModuleTree, module: &'a Module, found: &mut Vec<&'a Module>) {
+        for needed in tree.dependencies(module).flatten() {
             if !found.iter().any(|known| known.name == needed.name) {
-                visit(tree, needed, found)?;
+                visit(tree, needed, found);
                 found.push(needed);
             }
         }
-        Ok(())
     }
     let mut found = Vec::new();
-    visit(tree, module, &mut found)?;
+    visit(tree, module, &mut found);
     found.reverse();
-    Ok(found)
+    found
 }
 
 /// kmod looks aliases up with `_` for `-`, but not within brackets.
@@ -93,7 +89,7 @@ mod tests {
         let modules =
             vec![module("ext4", &["jbd2", "mbcache", "crc16"]), module("jbd2", &["crc16"]), module("mbcache", &[])];
         let tree = ModuleTree { version: "6".to_owned(), modules, built_in: ["crc16".to_owned()].into() };
-        let files = files(&tree).unwrap();
+        let files = files(&tree);
         let text = |name: &str| {
             let (_, content) = files.iter().find(|(found, _)| *found == name).unwrap();
             String::from_utf8(content.clone()).unwrap()

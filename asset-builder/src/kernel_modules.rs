@@ -84,13 +84,12 @@ impl ModuleTree {
     }
 
     /// The modules that one needs directly; what is built in needs nothing.
-    pub(crate) fn dependencies(&self, module: &Module) -> Result<Vec<&Module>, ModuleError> {
+    pub(crate) fn dependencies(&self, module: &Module) -> impl Iterator<Item = Result<&Module, ModuleError>> {
         let files = module.depends.iter().filter(|name| !self.is_built_in(name));
-        let find = |name: &String| {
+        files.map(|name| {
             self.get(name)
                 .ok_or_else(|| ModuleError::Dependency { module: module.name.clone(), name: name.clone() })
-        };
-        files.map(find).collect()
+        })
     }
 }
 

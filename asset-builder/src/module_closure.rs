@@ -33,8 +33,11 @@ impl<'a> Order<'a> {
         if self.modules.iter().any(|known| known.name == module.name) {
             return Ok(());
         }
-        for needed in self.tree.dependencies(module)?.into_iter().chain(self.soft(module, "pre:")) {
-            self.add(needed)?;
+        for needed in self.tree.dependencies(module) {
+            self.add(needed?)?;
+        }
+        for wanted in self.soft(module, "pre:") {
+            self.add(wanted)?;
         }
         self.modules.push(module);
         for wanted in self.soft(module, "post:") {

@@ -7,7 +7,8 @@ use crate::deb::{self, DebError};
 use crate::fetch::{FetchError, Fetcher};
 use crate::package_index::{PackageIndex, PackageIndexError, PackageRecord};
 use crate::tree::{Tree, TreeError};
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a package cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -81,15 +82,26 @@ impl Library for Packages<'_> {
         &self.tree
     }
 
+    /// Direct dependencies first, then those of the dependencies: a transitional package is empty and depends on the
+    /// one that has the library.
     fn load_dependency(&mut self, owner: &str, library: &str) -> Result<bool, PackageError> {
-        let dependencies = self.index.dependencies(self.index.package(owner)?)?;
-        let missing = dependencies.into_iter().filter(|package| !self.loaded.contains_key(&package.name));
-        // The first of the best: `max_by_key` would give the last.
-        let Some(best) = missing.min_by_key(|package| std::cmp::Reverse(likeness(&package.name, library))) else {
-            return Ok(false);
-        };
-        self.load(&best.name)?;
-        Ok(true)
+        let mut seen = BTreeSet::from([owner]);
+        let mut level = vec![self.index.package(owner)?];
+        while !level.is_empty() {
+            let mut next = Vec::new();
+            for package in level {
+                next.extend(self.index.dependencies(package)?);
+            }
+            next.retain(|package| seen.insert(&package.name));
+            let missing = next.iter().filter(|package| !self.loaded.contains_key(&package.name));
+            // The first of the best: `max_by_key` would give the last.
+            if let Some(best) = missing.min_by_key(|package| Reverse(likeness(&package.name, library))) {
+                self.load(&best.name)?;
+                return Ok(true);
+            }
+            level = next;
+        }
+        Ok(false)
     }
 }
 
