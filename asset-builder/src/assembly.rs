@@ -40,6 +40,7 @@ impl Assembly<'_> {
             self.packages.load(name)?;
         }
         let mut roots = vec![machine.qemu.clone(), machine.virtiofsd.clone()];
+        roots.extend(self.names.opened_files.iter().cloned());
         for name in &self.rules.firmware {
             let mut paths = machine.firmware_dirs.iter().map(|folder| format!("{folder}/{name}"));
             let found = paths.find(|path| self.packages.tree().resolve(path).is_some());

@@ -113,6 +113,9 @@ pub(crate) struct Archive {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PackageNames {
     pub(crate) programs: Vec<String>,
+    /// Paths of files of the programs' packages that no ELF header names, such as QEMU's modules.
+    #[serde(default)]
+    pub(crate) opened_files: Vec<String>,
     pub(crate) firmware: Vec<String>,
     pub(crate) kernel: String,
 }
