@@ -11,8 +11,6 @@ pub struct Guest {
     pub hostname: String,
     /// NIS domain name; empty leaves the kernel's.
     pub domainname: String,
-    /// The container's root is mounted read-only.
-    pub readonly_root: bool,
     /// Mounts that the guest's kernel provides (proc, sysfs, tmpfs, devpts, mqueue, cgroup), in order.
     pub mounts: Vec<GuestMount>,
     /// `/proc/sys` keys with dots, and their values.

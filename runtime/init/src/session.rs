@@ -221,8 +221,8 @@ async fn set_up(guest: &Guest, network: &Network) -> anyhow::Result<()> {
         std::fs::write(&path, value)
             .with_context(|| format!("cannot set the kernel parameter {key} to {value}"))?;
     }
-    let flags = if guest.readonly_root { MountFlags::RDONLY } else { MountFlags::empty() };
-    rustix::mount::mount(paths::ROOT_TAG, ROOT, "virtiofs", flags, c"")
+    // A read-only root is the host's business: a flag here would make the volumes below it read-only, too.
+    rustix::mount::mount(paths::ROOT_TAG, ROOT, "virtiofs", MountFlags::empty(), c"")
         .context("cannot mount the container's root file system")?;
     std::fs::create_dir(DEVPTS).with_context(|| format!("cannot make {DEVPTS}"))?;
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;

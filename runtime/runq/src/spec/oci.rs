@@ -67,17 +67,9 @@ pub(super) struct OciGuest {
     #[serde(default)]
     domainname: String,
     #[serde(default, deserialize_with = "nullable")]
-    root: OciRoot,
-    #[serde(default, deserialize_with = "nullable")]
     pub(super) mounts: Vec<OciMount>,
     #[serde(default, deserialize_with = "nullable")]
     linux: OciLinux,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct OciRoot {
-    #[serde(default)]
-    readonly: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -108,7 +100,6 @@ impl OciGuest {
         Guest {
             hostname: self.hostname,
             domainname: self.domainname,
-            readonly_root: self.root.readonly,
             mounts,
             sysctl: self.linux.sysctl,
             masked_paths: self.linux.masked_paths,
