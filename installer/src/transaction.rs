@@ -27,6 +27,7 @@ use std::path::Path;
 const TEMPORARY_PREFIX: &str = ".new-";
 
 const DIRECTORY_MODE: u32 = 0o755;
+const FILE_MODE: u32 = 0o644;
 
 /// How many differences of a damaged tree are worth naming.
 const DAMAGE_SHOWN: usize = 5;
@@ -166,6 +167,7 @@ fn write_receipt(layout: &Layout, receipt: &Receipt) -> Result<()> {
     let mut new = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(layout.prefix())?;
     serde_json::to_writer_pretty(&mut new, receipt)?;
     new.write_all(b"\n")?;
+    new.as_file().set_permissions(Permissions::from_mode(FILE_MODE))?;
     new.as_file().sync_all()?;
     new.persist(layout.receipt()).with_context(|| format!("cannot write {}", layout.receipt().display()))?;
     sync_directory(layout.prefix())

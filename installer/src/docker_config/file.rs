@@ -2,10 +2,10 @@
 //! and is noticed.
 //!
 //! Promise: whoever opens the file sees the old or the new text, also after a power loss; a link to it stays a link; owner
-//! and mode stay. Not covered: extended attributes and ACLs, which go with the old file; a writer in the instant between
+//! and mode stay; what a killed run leaves is cleared by the next change. Not covered: extended attributes and ACLs, which go with the old file; a writer in the instant between
 //! the last look and the rename.
 
-use rustix::fs::{Gid, Mode, Uid, fchmod, fchown};
+use rustix::fs::{FlockOperation, Gid, Mode, Uid, fchmod, fchown, flock};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -90,6 +90,11 @@ impl ConfigFile {
             move |source| ConfigFileError::Write { action, path, source }
         };
         std::fs::create_dir_all(&directory).map_err(failed("create the directory of"))?;
+        // One of us at a time, so that what lies under the temporary name is a leftover.
+        let locked = File::open(&directory).map_err(failed("open the directory of"))?;
+        flock(&locked, FlockOperation::LockExclusive)
+            .map_err(io::Error::from)
+            .map_err(failed("lock the directory of"))?;
         let backup = match &self.text {
             Some(old) => Some(self.write_backup(&directory, old).map_err(failed("back up"))?),
             None => None,
@@ -118,7 +123,12 @@ impl ConfigFile {
 
     /// A new file with the owner and mode of the old one, on the disk.
     fn write_beside(&self, directory: &Path, text: &str) -> io::Result<tempfile::NamedTempFile> {
-        let mut new = tempfile::Builder::new().prefix(".daemon.json.runq-").tempfile_in(directory)?;
+        let name = format!(".{}.runq-new", self.name());
+        match std::fs::remove_file(directory.join(&name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut new = tempfile::Builder::new().prefix(&name).rand_bytes(0).tempfile_in(directory)?;
         new.write_all(text.as_bytes())?;
         match self.path.metadata() {
             Ok(old) => {
@@ -136,11 +146,14 @@ impl ConfigFile {
 
     fn write_backup(&self, directory: &Path, old: &str) -> io::Result<PathBuf> {
         let time = humantime::format_rfc3339_micros(SystemTime::now()).to_string().replace([':', '-'], "");
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let backup = directory.join(format!("{name}.runq-backup-{time}"));
+        let backup = directory.join(format!("{}.runq-backup-{time}", self.name()));
         let new = self.write_beside(directory, old)?;
         new.persist_noclobber(&backup).map_err(|error| error.error)?;
         Ok(backup)
+    }
+
+    fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
@@ -194,6 +207,15 @@ mod tests {
         let inode = path.metadata().unwrap().ino();
         assert_eq!(ConfigFile::read(&path).unwrap().replace(Some("same")).unwrap(), None);
         assert_eq!(path.metadata().unwrap().ino(), inode);
+        assert_eq!(names(directory.path()), ["daemon.json"]);
+    }
+
+    #[test]
+    fn clears_what_a_killed_run_has_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("daemon.json");
+        std::fs::write(directory.path().join(".daemon.json.runq-new"), "half").unwrap();
+        ConfigFile::read(&path).unwrap().replace(Some("{}")).unwrap();
         assert_eq!(names(directory.path()), ["daemon.json"]);
     }
 
