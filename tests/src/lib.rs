@@ -3,6 +3,7 @@
 //! of the product and uses the released binaries only, as a user would.
 
 pub mod bare_qemu;
+pub mod bed;
 pub mod bench;
 pub mod bundle;
 pub mod command;

@@ -1,0 +1,71 @@
+# make demo     everything from a fresh clone to `docker run` in a virtual machine, in a sandbox
+# `make help` lists the rest. What takes more than a line or two is in tests/src/bin/sandbox.rs.
+
+ARCH   ?= x86_64
+DISTRO ?= auto
+ACCEL  ?= auto
+
+TRIPLE  := $(ARCH)-unknown-linux-gnu
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+DIST    := $(TARGET)/dist/$(ARCH)
+BUILT   := $(TARGET)/$(TRIPLE)/release
+SHIPPED := runq runq-proxy runq-init runq-install runq-assets
+SANDBOX := cargo run --quiet --package runq-tests --bin sandbox --
+E2E     := cargo test --package runq-tests --test e2e -- --ignored --test-threads=2
+
+# Debian's packages, by a program or file of theirs.
+NEEDED := dockerd:docker.io containerd:containerd runc:runc iptables:iptables ip:iproute2 \
+	/bin/busybox:busybox-static debootstrap:debootstrap minisign:minisign zstd:zstd readelf:binutils cc:gcc \
+	/usr/include/stdlib.h:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
+
+upper = $(shell echo $(1) | tr a-z- A-Z_)
+build: export CARGO_TARGET_$(call upper,$(TRIPLE))_RUSTFLAGS = -C target-feature=+crt-static
+
+.PHONY: help deps build assets check unit test e2e sandbox sandbox-down demo bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+	@echo "  ARCH=$(ARCH) DISTRO=$(DISTRO) (auto, debian, ubuntu) ACCEL=$(ACCEL) (auto, kvm, tcg)"
+
+deps: ## install what Debian 12 lacks (as root)
+	@missing=$$(for need in $(NEEDED); do command -v "$${need%%:*}" >/dev/null || [ -e "$${need%%:*}" ] || echo "$${need##*:}"; done); \
+	[ -z "$$missing" ] || { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; }
+
+build: deps ## static binaries for ARCH, in target/dist/ARCH
+	cargo build --release --locked --target $(TRIPLE) $(addprefix --package ,$(SHIPPED))
+	install -D -t $(DIST) $(addprefix $(BUILT)/,runq proxy init runq-install runq-assets)
+	$(DIST)/runq --build-id > $(DIST)/build-id
+	@! readelf -lW $(DIST)/runq $(DIST)/proxy $(DIST)/init $(DIST)/runq-* | grep INTERP || { echo "not static"; exit 1; }
+
+assets: build ## the signed asset bundle, in target/bundle
+	$(SANDBOX) bundle --distro $(DISTRO)
+
+check: ## format, lints and the rules of the house
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --quiet --package runq-tests --test tidy
+
+unit: ## the tests that need no sandbox
+	cargo test --workspace --locked
+
+test: deps check unit ## everything; the sandbox is up for the end-to-end tests only
+	$(MAKE) build
+	RUNQ_SANDBOX=$(TARGET)/sandbox-test $(SANDBOX) run --distro $(DISTRO:auto=debian) --accel $(ACCEL:auto=tcg) -- $(E2E)
+
+sandbox: build ## a private Docker with runq in it, left running
+	$(SANDBOX) up --distro $(DISTRO) --accel $(ACCEL)
+
+e2e: ## the end-to-end tests in the sandbox that is up (TEST=name for some)
+	$(E2E) $(TEST)
+
+sandbox-down: ## end it and remove every trace
+	$(SANDBOX) down
+
+demo: build ## the sandbox, and two VMs that talk
+	$(SANDBOX) demo --distro $(DISTRO) --accel $(ACCEL)
+
+bench: build ## start-up times and throughput
+	$(SANDBOX) bench --distro $(DISTRO) --accel $(ACCEL)
+
+clean: sandbox-down ## remove what was built
+	cargo clean

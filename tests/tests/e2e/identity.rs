@@ -1,0 +1,117 @@
+//! What a process sees of itself is the same under runq and runc: the same question is put to both.
+
+use anyhow::Result;
+use runq_tests::bed::Bed;
+
+fn same_as_runc(options: &[&str], script: &str) -> Result<()> {
+    let bed = Bed::shared()?;
+    let ask = |runtime: &str| bed.container().runtime(runtime).options(options).shell_output(script);
+    let (runq, runc) = (ask(&bed.runtime)?, ask("runc")?);
+    assert_eq!(runq, runc, "\nrunq (left) and runc (right) differ for {options:?}: {script}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn user_groups_directory_environment_and_name() -> Result<()> {
+    let options = [
+        "-u",
+        "12:34",
+        "--group-add",
+        "56",
+        "-w",
+        "/var/made",
+        "-e",
+        "A=1",
+        "-e",
+        "B=two words\n and a line",
+    ];
+    let script = "id; pwd; env | grep -v -e ^HOSTNAME= -e ^RUNQ_ | sort; hostname; umask";
+    same_as_runc(&[&options[..], &["-h", "some-name"]].concat(), script)
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn capabilities_of_root() -> Result<()> {
+    same_as_runc(&[], "grep -e ^Cap -e ^NoNewPrivs /proc/self/status")
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn capabilities_that_were_added_and_dropped() -> Result<()> {
+    let options = [
+        "--cap-drop",
+        "ALL",
+        "--cap-add",
+        "NET_ADMIN",
+        "--cap-add",
+        "CHOWN",
+        "--security-opt",
+        "no-new-privileges",
+    ];
+    same_as_runc(&options, "grep -e ^Cap -e ^NoNewPrivs /proc/self/status")
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn capabilities_of_another_user() -> Result<()> {
+    same_as_runc(&["-u", "1000"], "grep -e ^Cap -e ^Uid -e ^Gid -e ^Groups /proc/self/status")
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn limits_that_were_set() -> Result<()> {
+    let options = ["--ulimit", "nofile=1000:2000", "--ulimit", "core=0", "--ulimit", "nproc=500:600"];
+    same_as_runc(&options, "grep -e 'open files' -e core -e processes /proc/self/limits")
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn devices_and_their_modes() -> Result<()> {
+    let list = "cd /dev; for f in null zero full random urandom tty; do stat -c '%n %a %t:%T' $f; done; \
+                for f in fd stdin stdout stderr ptmx; do echo $f $(readlink $f); done; ls -d shm mqueue pts";
+    same_as_runc(&[], list)
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn mounts_and_their_types() -> Result<()> {
+    let list = "for m in /proc /dev /dev/pts /dev/mqueue /dev/shm /sys; do grep \" $m \" /proc/mounts | cut -d' ' -f2,3; done";
+    same_as_runc(&[], list)
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn kernel_parameters_that_were_set() -> Result<()> {
+    let options = ["--sysctl", "net.ipv4.ip_forward=1", "--sysctl", "kernel.msgmax=12345"];
+    same_as_runc(&options, "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax")
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn masked_paths_show_nothing() -> Result<()> {
+    same_as_runc(
+        &[],
+        "cat /proc/kcore /proc/keys 2>/dev/null | wc -c; echo x 2>/dev/null > /proc/sysrq-trigger || echo refused",
+    )
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn a_debian_image_runs_and_has_many_variables() -> Result<()> {
+    let bed = Bed::shared()?;
+    let variables: Vec<String> = (0..1000).map(|number| format!("V{number}={}", "x".repeat(1000))).collect();
+    let options: Vec<&str> = variables.iter().flat_map(|variable| ["-e", variable.as_str()]).collect();
+    let script = "env | grep -c '^V[0-9]*=x\\{1000\\}$'; . /etc/os-release; echo $ID";
+    assert_eq!(bed.container().image("debian").options(&options).shell_output(script)?, "1000\ndebian");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn the_kernel_is_not_the_hosts() -> Result<()> {
+    let bed = Bed::shared()?;
+    let guest = bed.container().shell_output("uname -r")?;
+    assert_ne!(guest, rustix::system::uname().release().to_string_lossy());
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! End-to-end tests: the real Docker, a real VM. One behaviour per file; one program, so that it is linked once
+//! and tests that need the host for themselves can keep the others away. On the host as root, in the sandbox.
+//!
+//! `RUNQ_TEST_RUNTIME` names the runtime under test (`runq` when absent).
+
+mod bundle;
+mod daemon_json;
+mod dns;
+mod exit_code;
+mod hostile_image;
+mod identity;
+mod leftovers;
+mod network;
+mod output;
+mod parallel;
+mod read_only;
+mod settings;
+mod signals;
+mod terminal;
+mod volume;
