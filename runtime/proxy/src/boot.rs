@@ -4,7 +4,7 @@
 
 use crate::channel::Channel;
 use crate::machine::Machine;
-use crate::session::{End, Session};
+use crate::session::{Children, End, Session};
 use crate::signals::Signals;
 use crate::{network, qemu_process, share, virtiofsd};
 use anyhow::{Context, bail, ensure};
@@ -35,7 +35,8 @@ async fn run_vm(config: VmConfig, machine: Machine, signals: Signals) -> anyhow:
 
     let log = qemu_process::Log::collect(qemu.console, qemu.messages)?;
     let channel = Channel::connect(qemu.channel)?;
-    let session = Session { channel, signals: signals.watch()?, virtiofsd, entrypoint };
+    let children = Children { qemu: qemu.child, virtiofsd };
+    let session = Session { channel, signals: signals.watch()?, children, entrypoint };
     match session.run(guest, network).await {
         Ok(End::Exited(status)) => Ok(status.exit_code()),
         Ok(End::NotStarted(reason, message)) => {

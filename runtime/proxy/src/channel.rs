@@ -67,6 +67,8 @@ impl Channel {
     /// Why the connection ended, when it ended by a violation. To be asked after it ended.
     pub(crate) async fn violation(self) -> Option<anyhow::Error> {
         match tokio::time::timeout(CLOSE_TIMEOUT, self.driver).await {
+            // The other end is gone, which is no violation.
+            Ok(Ok(Err(ChannelError::Yamux(ConnectionError::Io(_))))) => None,
             Ok(Ok(Err(error))) => Some(error.into()),
             _ => None,
         }

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use tokio::io::AsyncReadExt;
 
@@ -23,8 +23,10 @@ const CONSOLE_BYTES: usize = 64 * 1024;
 /// How much of QEMU's own messages is kept.
 const MESSAGE_BYTES: usize = 16 * 1024;
 
-/// Our ends of a running QEMU's descriptors.
+/// A running QEMU and our ends of its descriptors.
 pub(crate) struct Qemu {
+    /// The process.
+    pub(crate) child: Child,
     /// The other end of the guest's virtio-serial port.
     pub(crate) channel: UnixStream,
     /// The kernel's console.
@@ -61,9 +63,10 @@ pub(crate) fn start(
         .stderr(OwnedFd::from(messages_qemu));
     inherit.extend(taps.into_iter().map(|tap| tap.fd));
     let setup = ChildSetup { inherit, die_with_parent: true, without_capabilities: true };
-    // The process itself is not waited for: its end shows in the channel, and it dies with the proxy.
-    prepare(&mut command, setup).spawn().with_context(|| format!("cannot start {}", program.display()))?;
-    Ok(Qemu { channel, console, messages })
+    let child = prepare(&mut command, setup)
+        .spawn()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    Ok(Qemu { child, channel, console, messages })
 }
 
 /// The last bytes of what the VM said, for the moment when it fails.

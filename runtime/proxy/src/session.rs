@@ -5,13 +5,14 @@
 use crate::channel::{Channel, Control, Messages};
 use crate::signals::{Event, Watched};
 use crate::stdio;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use runq_contract::BUILD_ID;
 use runq_contract::channel::{ExitStatus, GuestMessage, HostMessage, StartFailure, StreamHeader, StreamKind};
 use runq_contract::guest::Guest;
 use runq_contract::network::Network;
 use runq_contract::process::{Process, ProcessId};
 use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -35,10 +36,18 @@ pub(crate) struct Session {
     pub(crate) channel: Channel,
     /// Signals sent to the container.
     pub(crate) signals: Watched,
-    /// Serves the share; the guest cannot live without it.
-    pub(crate) virtiofsd: Child,
+    /// The two processes without which there is no guest.
+    pub(crate) children: Children,
     /// What to run.
     pub(crate) entrypoint: Process,
+}
+
+/// The programs of the bundle that make the VM.
+pub(crate) struct Children {
+    /// The VM.
+    pub(crate) qemu: Child,
+    /// Serves the share.
+    pub(crate) virtiofsd: Child,
 }
 
 /// The state once the control stream is open.
@@ -47,7 +56,7 @@ struct Conversation {
     messages: Messages,
     channel: Channel,
     signals: Watched,
-    virtiofsd: Child,
+    children: Children,
     /// Signals that came before there was a process to send them to.
     early_signals: Vec<u8>,
     started: bool,
@@ -63,7 +72,7 @@ enum Incident {
 impl Session {
     /// Boots the guest, runs the entrypoint and returns when it ended and its output is written.
     pub(crate) async fn run(self, guest: Guest, network: Network) -> anyhow::Result<End> {
-        let Self { channel, signals, virtiofsd, entrypoint } = self;
+        let Self { channel, signals, children, entrypoint } = self;
         let (control, messages) = channel.open_control().await?;
         let has_terminal = entrypoint.terminal;
         let mut conversation = Conversation {
@@ -71,7 +80,7 @@ impl Session {
             messages,
             channel,
             signals,
-            virtiofsd,
+            children,
             early_signals: Vec::new(),
             started: false,
             has_terminal,
@@ -146,7 +155,7 @@ impl Conversation {
             let incident = tokio::select! {
                 message = self.messages.recv() => match message {
                     Some(message) => Incident::Message(message?),
-                    None => bail!("the virtual machine ended by itself"),
+                    None => return Err(self.children.end_of_vm().await),
                 },
                 event = self.signals.next() => Incident::Signal(event.context("cannot read signals")?),
             };
@@ -162,7 +171,7 @@ impl Conversation {
 
     async fn handle(&mut self, event: Event) -> anyhow::Result<()> {
         match event {
-            Event::Child => self.check_children(),
+            Event::Child => self.children.check_virtiofsd(),
             Event::Window if self.has_terminal => self.resize().await,
             Event::Window => self.forward(nix::sys::signal::Signal::SIGWINCH as u8).await,
             Event::Forward(signal) => self.forward(signal).await,
@@ -186,21 +195,43 @@ impl Conversation {
         }
     }
 
-    /// Without virtiofsd the guest would wait for its root file system for ever. The end of QEMU shows in the
-    /// channel, after everything that the guest had said.
-    fn check_children(&mut self) -> anyhow::Result<()> {
-        match self.virtiofsd.try_wait().context("cannot wait for virtiofsd")? {
-            Some(status) => bail!("virtiofsd, which serves the container's files, ended: {status}"),
-            None => Ok(()),
-        }
-    }
-
     /// Adds what the multiplexer knows to an error.
     async fn explain(self, error: anyhow::Error) -> anyhow::Error {
         match self.channel.violation().await {
             Some(violation) => violation.context(error.to_string()),
             None => error,
         }
+    }
+}
+
+impl Children {
+    /// Without virtiofsd the guest would wait for its root file system for ever. It ends by itself, and well, when QEMU
+    /// has ended; that shows in the channel, after everything that the guest had said.
+    fn check_virtiofsd(&mut self) -> anyhow::Result<()> {
+        match self.virtiofsd.try_wait().context("cannot wait for virtiofsd")? {
+            Some(status) if !status.success() => {
+                bail!("virtiofsd, which serves the container's files, ended: {status}")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Why there is no VM any more. The process ends a little after its socket is closed.
+    async fn end_of_vm(&mut self) -> anyhow::Error {
+        for _ in 0..100 {
+            match self.qemu.try_wait() {
+                Ok(Some(status)) if status.signal() == Some(nix::libc::SIGKILL) => {
+                    return anyhow!(
+                        "the virtual machine was killed: if the container has a memory limit, it must exceed the VM's \
+                         memory (--mem, RUNQ_MEM) by about 100 MiB"
+                    );
+                }
+                Ok(Some(status)) => return anyhow!("the virtual machine ended by itself: QEMU's {status}"),
+                Ok(None) => tokio::time::sleep(Duration::from_millis(10)).await,
+                Err(error) => return anyhow::Error::from(error).context("cannot wait for QEMU"),
+            }
+        }
+        anyhow!("the guest closed the channel")
     }
 }
 
