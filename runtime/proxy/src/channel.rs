@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
-use yamux::{Config, Connection, ConnectionError, Mode};
+use yamux::{Config, Connection, ConnectionError, FrameDecodeError, Mode};
 
 /// A stream of the channel: two independent directions of bytes.
 pub(crate) type Stream = Compat<yamux::Stream>;
@@ -68,7 +68,9 @@ impl Channel {
     pub(crate) async fn violation(self) -> Option<anyhow::Error> {
         match tokio::time::timeout(CLOSE_TIMEOUT, self.driver).await {
             // The other end is gone, which is no violation.
-            Ok(Ok(Err(ChannelError::Yamux(ConnectionError::Io(_))))) => None,
+            Ok(Ok(Err(ChannelError::Yamux(
+                ConnectionError::Io(_) | ConnectionError::Decode(FrameDecodeError::Io(_)),
+            )))) => None,
             Ok(Ok(Err(error))) => Some(error.into()),
             _ => None,
         }
