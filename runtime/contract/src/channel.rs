@@ -13,7 +13,7 @@
 //! `Resize` may follow; `Exited` is the last word about a process and is sent after its output was written
 //! and closed. After the entrypoint's `Exited` the guest has synced its disks and may be switched off.
 
-use crate::guest::Guest;
+use crate::guest::{Guest, Share};
 use crate::network::Network;
 use crate::process::{Process, ProcessId};
 use serde::de::DeserializeOwned;
@@ -38,6 +38,8 @@ pub enum HostMessage {
         guest: Guest,
         /// From the container's interfaces.
         network: Network,
+        /// How the container's root file system is shared.
+        share: Share,
     },
     /// Run a process whose streams were opened before.
     Start {

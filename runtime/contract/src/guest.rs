@@ -37,6 +37,18 @@ pub struct GuestMount {
     pub options: Vec<String>,
 }
 
+/// The protocol that carries the container's root file system, under the tag [`crate::paths::ROOT_TAG`]. A property of the
+/// bundle: FUSE is in the guest's byte order, so virtiofs needs a host of the same; 9p is little-endian everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Share {
+    /// FUSE over virtio, served by virtiofsd.
+    #[serde(rename = "virtiofs")]
+    Virtiofs,
+    /// 9P2000.L over virtio, served by QEMU.
+    #[serde(rename = "9p")]
+    NineP,
+}
+
 /// Resolver configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dns {

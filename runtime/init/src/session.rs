@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use runq_contract::channel::{ExitStatus, GuestMessage, HostMessage, StreamHeader, StreamKind};
-use runq_contract::guest::Guest;
+use runq_contract::guest::{Guest, Share};
 use runq_contract::network::Network;
 use runq_contract::process::ProcessId;
 use runq_contract::{BUILD_ID, paths};
@@ -96,8 +96,8 @@ impl Session {
 
     async fn obey(&mut self, message: HostMessage) -> anyhow::Result<()> {
         match message {
-            HostMessage::Boot { guest, network } => {
-                set_up(&guest, &network).await?;
+            HostMessage::Boot { guest, network, share } => {
+                set_up(&guest, &network, share).await?;
                 self.guest = guest;
                 self.say(GuestMessage::Ready).await
             }
@@ -208,7 +208,7 @@ fn watch_children(events: Events) -> anyhow::Result<()> {
 }
 
 /// Everything around the processes.
-async fn set_up(guest: &Guest, network: &Network) -> anyhow::Result<()> {
+async fn set_up(guest: &Guest, network: &Network, share: Share) -> anyhow::Result<()> {
     if !guest.hostname.is_empty() {
         rustix::system::sethostname(guest.hostname.as_bytes()).context("cannot set the host name")?;
     }
@@ -222,8 +222,12 @@ async fn set_up(guest: &Guest, network: &Network) -> anyhow::Result<()> {
             .with_context(|| format!("cannot set the kernel parameter {key} to {value}"))?;
     }
     // A read-only root is the host's business: a flag here would make the volumes below it read-only, too.
-    rustix::mount::mount(paths::ROOT_TAG, ROOT, "virtiofs", MountFlags::empty(), c"")
-        .context("cannot mount the container's root file system")?;
+    let (kind, options) = match share {
+        Share::Virtiofs => ("virtiofs", c""),
+        Share::NineP => ("9p", c"trans=virtio,version=9p2000.L,msize=512000,cache=mmap"),
+    };
+    rustix::mount::mount(paths::ROOT_TAG, ROOT, kind, MountFlags::empty(), options)
+        .with_context(|| format!("cannot mount the container's root file system ({kind})"))?;
     std::fs::create_dir(DEVPTS).with_context(|| format!("cannot make {DEVPTS}"))?;
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
     rustix::mount::mount("devpts", DEVPTS, "devpts", flags, c"newinstance,ptmxmode=0666,mode=0620,gid=5")

@@ -8,6 +8,8 @@ use crate::session::{Children, End, Session};
 use crate::signals::Signals;
 use crate::{network, qemu_process, share, virtiofsd};
 use anyhow::{Context, bail, ensure};
+use runq_contract::channel::HostMessage;
+use runq_contract::guest::Share;
 use runq_contract::vm_config::VmConfig;
 use runq_contract::{BUILD_ID, paths};
 use std::path::Path;
@@ -29,7 +31,13 @@ async fn run_vm(config: VmConfig, machine: Machine, signals: Signals) -> anyhow:
     let VmConfig { hardware, guest, entrypoint, .. } = config;
     let (network, taps) = network::take_over().await?;
     share::isolate()?;
-    let (virtiofsd, share) = virtiofsd::start(&machine)?;
+    let (virtiofsd, share) = match machine.share {
+        Share::Virtiofs => {
+            let (child, socket) = virtiofsd::start(&machine)?;
+            (Some(child), qemu_process::RootFiles::Virtiofs(socket))
+        }
+        Share::NineP => (None, qemu_process::RootFiles::NineP),
+    };
     let qemu = qemu_process::start(&machine, &hardware, share, taps)?;
     runq_sys::capabilities::drop_all().context("cannot give up the capabilities")?;
 
@@ -37,7 +45,7 @@ async fn run_vm(config: VmConfig, machine: Machine, signals: Signals) -> anyhow:
     let channel = Channel::connect(qemu.channel)?;
     let children = Children { qemu: qemu.child, virtiofsd };
     let session = Session { channel, signals: signals.watch()?, children, entrypoint };
-    match session.run(guest, network).await {
+    match session.run(HostMessage::Boot { guest, network, share: machine.share }).await {
         Ok(End::Exited(status)) => Ok(status.exit_code()),
         Ok(End::NotStarted(reason, message)) => {
             crate::report(&message);

@@ -14,10 +14,19 @@ pub(crate) struct Devices {
     pub(crate) channel: RawFd,
     /// Connected socket that receives the kernel's console.
     pub(crate) console: RawFd,
-    /// Connected vhost-user socket of virtiofsd.
-    pub(crate) share: RawFd,
+    /// The container's root file system.
+    pub(crate) share: ShareDevice,
     /// Network devices in the order of the guest's interfaces.
     pub(crate) nets: Vec<NetDevice>,
+}
+
+/// Where QEMU gets the container's root file system from.
+#[derive(Debug)]
+pub(crate) enum ShareDevice {
+    /// Connected vhost-user socket of virtiofsd.
+    Virtiofs(RawFd),
+    /// QEMU serves this directory itself.
+    NineP(&'static str),
 }
 
 /// One virtio network device.
@@ -49,8 +58,7 @@ pub(crate) fn qemu_args(machine: &Machine, hardware: &Hardware, devices: &Device
     args.option("-device", format!("virtio-serial-{suffix},max_ports=2"));
     args.option("-chardev", format!("socket,id=channel,fd={}", devices.channel));
     args.option("-device", format!("virtserialport,chardev=channel,name={}", paths::CHANNEL_PORT));
-    args.option("-chardev", format!("socket,id=share,fd={}", devices.share));
-    args.option("-device", format!("vhost-user-fs-{suffix},chardev=share,tag={}", paths::ROOT_TAG));
+    args.share(suffix, &devices.share);
     args.option("-object", "rng-random,id=random,filename=/dev/urandom");
     args.option("-device", format!("{}-{suffix},rng=random", machine.random_device));
     for (number, net) in devices.nets.iter().enumerate() {
@@ -76,6 +84,22 @@ impl Arguments {
 
     fn flags(&mut self, names: &[&str]) {
         self.0.extend(names.iter().map(|name| (*name).to_owned()));
+    }
+
+    fn share(&mut self, suffix: &str, device: &ShareDevice) {
+        let tag = paths::ROOT_TAG;
+        match device {
+            ShareDevice::Virtiofs(socket) => {
+                self.option("-chardev", format!("socket,id=share,fd={socket}"));
+                self.option("-device", format!("vhost-user-fs-{suffix},chardev=share,tag={tag}"));
+            }
+            // The guest's users are the container's; volumes are other file systems with inode numbers of their own.
+            ShareDevice::NineP(path) => {
+                let options = "security_model=passthrough,multidevs=remap";
+                self.option("-fsdev", format!("local,id=share,path={path},{options}"));
+                self.option("-device", format!("virtio-9p-{suffix},fsdev=share,mount_tag={tag}"));
+            }
+        }
     }
 
     /// Machine, accelerator, processors and memory. The memory is a shared memfd because virtiofsd maps it.
@@ -129,7 +153,7 @@ mod tests {
     fn one_vcpu_one_network_under_tcg() {
         let hardware = Hardware { vcpus: 1, memory_mib: 256, accel: Accel::Tcg };
         let nets = vec![NetDevice { tap: 13, mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]) }];
-        let devices = Devices { channel: 10, console: 11, share: 12, nets };
+        let devices = Devices { channel: 10, console: 11, share: ShareDevice::Virtiofs(12), nets };
         assert_golden("x86_64", &hardware, &devices, "x86_64-tcg.args");
     }
 
@@ -137,7 +161,7 @@ mod tests {
     fn one_vcpu_one_network_on_s390x() {
         let hardware = Hardware { vcpus: 1, memory_mib: 256, accel: Accel::Kvm };
         let nets = vec![NetDevice { tap: 13, mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]) }];
-        let devices = Devices { channel: 10, console: 11, share: 12, nets };
+        let devices = Devices { channel: 10, console: 11, share: ShareDevice::Virtiofs(12), nets };
         assert_golden("s390x", &hardware, &devices, "s390x-kvm.args");
     }
 
@@ -148,14 +172,23 @@ mod tests {
             NetDevice { tap: 13, mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]) },
             NetDevice { tap: 14, mac: MacAddress([2, 0x42, 0xac, 0x12, 0, 2]) },
         ];
-        let devices = Devices { channel: 10, console: 11, share: 12, nets };
+        let devices = Devices { channel: 10, console: 11, share: ShareDevice::Virtiofs(12), nets };
         assert_golden("x86_64", &hardware, &devices, "x86_64-kvm.args");
+    }
+
+    #[test]
+    fn foreign_guest_with_nine_p() {
+        let hardware = Hardware { vcpus: 1, memory_mib: 256, accel: Accel::Tcg };
+        let devices =
+            Devices { channel: 10, console: 11, share: ShareDevice::NineP("/run/root"), nets: Vec::new() };
+        assert_golden("s390x", &hardware, &devices, "s390x-foreign.args");
     }
 
     #[test]
     fn without_network_there_is_no_network_device() {
         let hardware = Hardware { vcpus: 1, memory_mib: 64, accel: Accel::Tcg };
-        let devices = Devices { channel: 10, console: 11, share: 12, nets: Vec::new() };
+        let devices =
+            Devices { channel: 10, console: 11, share: ShareDevice::Virtiofs(12), nets: Vec::new() };
         assert!(
             !qemu_args(&machine("x86_64"), &hardware, &devices).iter().any(|arg| arg.contains("virtio-net")),
             "no netdev"

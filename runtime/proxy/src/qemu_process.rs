@@ -4,7 +4,8 @@
 
 use crate::machine::Machine;
 use crate::network::Tap;
-use crate::qemu_args::{Devices, NetDevice, qemu_args};
+use crate::qemu_args::{Devices, NetDevice, ShareDevice, qemu_args};
+use crate::share;
 use anyhow::Context;
 use runq_contract::vm_config::Hardware;
 use runq_sys::command::{ChildSetup, prepare};
@@ -35,11 +36,35 @@ pub(crate) struct Qemu {
     pub(crate) messages: UnixStream,
 }
 
+/// What QEMU takes over to give the guest its root file system.
+pub(crate) enum RootFiles {
+    /// Connected vhost-user socket of virtiofsd.
+    Virtiofs(OwnedFd),
+    /// QEMU serves [`share::ROOT`] itself.
+    NineP,
+}
+
+impl RootFiles {
+    fn device(&self) -> ShareDevice {
+        match self {
+            Self::Virtiofs(socket) => ShareDevice::Virtiofs(socket.as_raw_fd()),
+            Self::NineP => ShareDevice::NineP(share::ROOT),
+        }
+    }
+
+    fn into_descriptor(self) -> Option<OwnedFd> {
+        match self {
+            Self::Virtiofs(socket) => Some(socket),
+            Self::NineP => None,
+        }
+    }
+}
+
 /// Starts QEMU with the share and the taps, which it takes over.
 pub(crate) fn start(
     machine: &Machine,
     hardware: &Hardware,
-    share: OwnedFd,
+    share: RootFiles,
     taps: Vec<Tap>,
 ) -> anyhow::Result<Qemu> {
     let (channel, channel_qemu) = UnixStream::pair().context("cannot make the channel's socket pair")?;
@@ -49,10 +74,10 @@ pub(crate) fn start(
     let devices = Devices {
         channel: channel_qemu.as_raw_fd(),
         console: console_qemu.as_raw_fd(),
-        share: share.as_raw_fd(),
+        share: share.device(),
         nets: taps.iter().map(|tap| NetDevice { tap: tap.fd.as_raw_fd(), mac: tap.mac }).collect(),
     };
-    let mut inherit = vec![channel_qemu.into(), console_qemu.into(), share];
+    let mut inherit = vec![channel_qemu.into(), console_qemu.into()];
     let program = Path::new("/").join(&machine.qemu);
     let mut command = Command::new(&program);
     command
@@ -61,8 +86,11 @@ pub(crate) fn start(
         .stdin(Stdio::null())
         .stdout(OwnedFd::from(messages_qemu.try_clone().context("cannot duplicate a socket")?))
         .stderr(OwnedFd::from(messages_qemu));
+    // The files of the container belong to many users: a server of theirs needs the rights to act for each.
+    let without_capabilities = matches!(share, RootFiles::Virtiofs(_));
+    inherit.extend(share.into_descriptor());
     inherit.extend(taps.into_iter().map(|tap| tap.fd));
-    let setup = ChildSetup { inherit, die_with_parent: true, without_capabilities: true };
+    let setup = ChildSetup { inherit, die_with_parent: true, without_capabilities };
     let child = prepare(&mut command, setup)
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;

@@ -8,8 +8,6 @@ use crate::stdio;
 use anyhow::{Context, anyhow, bail};
 use runq_contract::BUILD_ID;
 use runq_contract::channel::{ExitStatus, GuestMessage, HostMessage, StartFailure, StreamHeader, StreamKind};
-use runq_contract::guest::Guest;
-use runq_contract::network::Network;
 use runq_contract::process::{Process, ProcessId};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -46,8 +44,8 @@ pub(crate) struct Session {
 pub(crate) struct Children {
     /// The VM.
     pub(crate) qemu: Child,
-    /// Serves the share.
-    pub(crate) virtiofsd: Child,
+    /// Serves the share, unless QEMU does.
+    pub(crate) virtiofsd: Option<Child>,
 }
 
 /// The state once the control stream is open.
@@ -71,7 +69,7 @@ enum Incident {
 
 impl Session {
     /// Boots the guest, runs the entrypoint and returns when it ended and its output is written.
-    pub(crate) async fn run(self, guest: Guest, network: Network) -> anyhow::Result<End> {
+    pub(crate) async fn run(self, orders: HostMessage) -> anyhow::Result<End> {
         let Self { channel, signals, children, entrypoint } = self;
         let (control, messages) = channel.open_control().await?;
         let has_terminal = entrypoint.terminal;
@@ -85,7 +83,7 @@ impl Session {
             started: false,
             has_terminal,
         };
-        let boot = conversation.boot(guest, network, entrypoint);
+        let boot = conversation.boot(orders, entrypoint);
         let relays = match tokio::time::timeout(BOOT_TIMEOUT, boot).await {
             Ok(Ok(Ok(relays))) => relays,
             Ok(Ok(Err(end))) => return Ok(end),
@@ -106,11 +104,10 @@ impl Conversation {
     /// Until the entrypoint runs, or is known not to.
     async fn boot(
         &mut self,
-        guest: Guest,
-        network: Network,
+        orders: HostMessage,
         entrypoint: Process,
     ) -> anyhow::Result<Result<Relays, End>> {
-        self.control.send(&HostMessage::Boot { guest, network }).await?;
+        self.control.send(&orders).await?;
         match self.next_message().await? {
             GuestMessage::Hello { build_id } if build_id == BUILD_ID => {}
             GuestMessage::Hello { build_id } => bail!(
@@ -208,7 +205,8 @@ impl Children {
     /// Without virtiofsd the guest would wait for its root file system for ever. It ends by itself, and well, when QEMU
     /// has ended; that shows in the channel, after everything that the guest had said.
     fn check_virtiofsd(&mut self) -> anyhow::Result<()> {
-        match self.virtiofsd.try_wait().context("cannot wait for virtiofsd")? {
+        let Some(virtiofsd) = &mut self.virtiofsd else { return Ok(()) };
+        match virtiofsd.try_wait().context("cannot wait for virtiofsd")? {
             Some(status) if !status.success() => {
                 bail!("virtiofsd, which serves the container's files, ended: {status}")
             }
