@@ -7,7 +7,8 @@ use crate::digest::HashingReader;
 use crate::manifest::{Entry, EntryKind, MANIFEST_NAME, Manifest, SIGNATURE_NAME};
 use std::io::{self, Read, Write};
 
-/// Half of the time of the highest levels for 2 % more bytes: most of a bundle is compressed kernel modules.
+/// Most of a bundle is compressed kernel modules: of a tree of 229 MB, level 12 makes 128 MB in 3 s, level 19
+/// 124 MB in 35 s.
 const LEVEL: i32 = 12;
 
 /// Workers do not change the result, as long as there is one: zstd cuts the input by its size alone.
