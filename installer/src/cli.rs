@@ -165,6 +165,13 @@ pub(crate) struct Output {
     pub(crate) json: bool,
 }
 
+impl Docker {
+    /// The socket; an empty variable counts as none, as for the docker command.
+    pub(crate) fn host(&self) -> &str {
+        if self.docker_host.is_empty() { crate::docker_daemon::DEFAULT_HOST } else { &self.docker_host }
+    }
+}
+
 impl Cli {
     /// The command, which is `install` when none is named.
     pub(crate) fn into_command(self) -> Command {

@@ -168,7 +168,7 @@ fn dry_run(mut report: Report, registration: Option<&Registration>) -> Report {
 }
 
 fn next(options: &Install) -> String {
-    let host = &options.docker.docker_host;
+    let host = options.docker.host();
     let host = if host == DEFAULT_HOST { String::new() } else { format!("DOCKER_HOST={host} ") };
     format!("{host}docker run --rm --runtime {} busybox uname -a", options.name)
 }

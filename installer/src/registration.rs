@@ -56,7 +56,7 @@ impl Registration {
         let daemon = if docker.no_reload {
             DaemonState::LeftAlone
         } else {
-            match Daemon::find(&docker.docker_host)? {
+            match Daemon::find(docker.host())? {
                 None => DaemonState::NotRunning,
                 Some(daemon) => {
                     daemon.check_config_file(file.path())?;

@@ -5,10 +5,10 @@
 //! `syncfs`, which also covers the directories) before the version gets its name by a rename; each rename is on the disk
 //! (`fsync` of the directory) before the next step relies on it; links and the receipt are replaced by renames of new ones.
 //!
-//! Not covered: disks that lose what they have confirmed; the moment between removing and renaming does not exist, but a
-//! damaged version that containers still use is exchanged under their hands, since what they lack is lost already.
+//! Not covered: disks that lose what they have confirmed; containers that still use a damaged version, which is exchanged
+//! as a whole and removed.
 
-use crate::layout::{CURRENT, Layout, STAGING_PREFIX};
+use crate::layout::{CURRENT, Layout, STABLE_LINKS, STAGING_PREFIX};
 use crate::plan::{Found, Step, Tree};
 use crate::preflight::check_elf_files;
 use crate::receipt::{self, Receipt};
@@ -34,15 +34,14 @@ const DAMAGE_SHOWN: usize = 5;
 
 /// Looks at what is there. Changes nothing.
 pub(crate) fn inspect<R: Read>(layout: &Layout, id: &str, bundle: &BundleReader<R>) -> Result<Found> {
+    let mut stable = [const { None }; STABLE_LINKS.len()];
+    for (found, (name, _)) in stable.iter_mut().zip(STABLE_LINKS) {
+        *found = read_link(&layout.stable(name))?;
+    }
     Ok(Found {
         tree: inspect_tree(&layout.version(id), bundle)?,
         current: read_link(&layout.current())?,
-        stable: crate::layout::STABLE_LINKS
-            .map(|(name, _)| read_link(&layout.stable(name)))
-            .into_iter()
-            .collect::<Result<Vec<_>>>()?
-            .try_into()
-            .unwrap_or_default(),
+        stable,
         receipt: read_receipt(layout)?,
     })
 }
