@@ -104,7 +104,8 @@ impl Suite<'_> {
         let expected = release
             .index(&format!("{folder}/Packages.xz"))
             .map_err(|source| ArchiveError::Release { url: url.clone(), source })?;
-        let by_hash = format!("{}/dists/{}/{folder}/by-hash/SHA256/{}", self.archive.url, self.suite, expected.sha256);
+        let by_hash =
+            format!("{}/dists/{}/{folder}/by-hash/SHA256/{}", self.archive.url, self.suite, expected.sha256);
         let content = match release.by_hash.then(|| self.fetcher.verified(&by_hash, expected)) {
             Some(Err(error)) if error.is_not_found() => self.fetcher.verified(&url, expected)?,
             Some(result) => result?,

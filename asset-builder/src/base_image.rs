@@ -69,7 +69,10 @@ impl BaseImage {
         let mut index = parse(&path, &fs_err::read(&path)?)?;
         while index.layers.is_empty() {
             let manifest = index.manifests.iter().find(|manifest| {
-                manifest.platform.as_ref().is_none_or(|platform| platform.os == "linux" && platform.architecture == arch)
+                manifest
+                    .platform
+                    .as_ref()
+                    .is_none_or(|platform| platform.os == "linux" && platform.architecture == arch)
             });
             let manifest = manifest.ok_or_else(|| BaseImageError::NoImage { arch: arch.to_owned() })?;
             index = parse(&path, &blob(layout, &manifest.digest)?)?;
@@ -89,7 +92,9 @@ impl BaseImage {
         let status = image.text("var/lib/dpkg/status");
         for stanza in control::stanzas(&status) {
             let installed = stanza.get("Status").is_some_and(|status| status.ends_with(" installed"));
-            if let (true, Some(name), Some(version)) = (installed, stanza.get("Package"), stanza.get("Version")) {
+            if let (true, Some(name), Some(version)) =
+                (installed, stanza.get("Package"), stanza.get("Version"))
+            {
                 image.installed.insert(name.to_owned(), version.to_owned());
             }
         }
@@ -161,7 +166,8 @@ impl BaseImage {
 
 /// dpkg lists directories too; in its lists they are prefixes of what follows.
 fn is_directory(paths: &[String], path: &str) -> bool {
-    path.is_empty() || paths.iter().any(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')))
+    path.is_empty()
+        || paths.iter().any(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')))
 }
 
 fn parse(path: &Path, json: &[u8]) -> Result<Index, BaseImageError> {

@@ -34,7 +34,8 @@ impl Binaries {
 
 fn program(path: &Path, rules: &BuildRules) -> anyhow::Result<Bytes> {
     let content = fs_err::read(path)?;
-    let linkage = elf::linkage(&content, rules.elf()).with_context(|| format!("cannot use {}", path.display()))?;
+    let linkage =
+        elf::linkage(&content, rules.elf()).with_context(|| format!("cannot use {}", path.display()))?;
     if linkage.interpreter.is_some() || !linkage.needed.is_empty() {
         bail!("{} is not static: it needs {}", path.display(), linkage.needed.join(", "));
     }

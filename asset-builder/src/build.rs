@@ -99,7 +99,9 @@ fn machine_json(machine: &serde_json::Value) -> anyhow::Result<Vec<u8>> {
 fn source_date_epoch() -> anyhow::Result<Option<u64>> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
     let seconds = text.to_str().and_then(|text| text.parse().ok());
-    seconds.map(Some).with_context(|| format!("SOURCE_DATE_EPOCH is {text:?}, expected seconds since the epoch"))
+    seconds
+        .map(Some)
+        .with_context(|| format!("SOURCE_DATE_EPOCH is {text:?}, expected seconds since the epoch"))
 }
 
 /// `$XDG_CACHE_HOME/runq`, else `~/.cache/runq`.

@@ -20,10 +20,17 @@ pub(crate) struct Member {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MemberKind {
     Directory,
-    File { content: Bytes, executable: bool },
-    Symlink { target: String },
+    File {
+        content: Bytes,
+        executable: bool,
+    },
+    Symlink {
+        target: String,
+    },
     /// Another path of the same package.
-    HardLink { target: String },
+    HardLink {
+        target: String,
+    },
 }
 
 /// Why a package cannot be read.

@@ -86,8 +86,11 @@ mod tests {
             aliases: vec![format!("pci:{name}-[a-z]*")],
             soft_dependencies: vec!["pre: x".to_owned()],
         };
-        let modules =
-            vec![module("ext4", &["jbd2", "mbcache", "crc16"]), module("jbd2", &["crc16"]), module("mbcache", &[])];
+        let modules = vec![
+            module("ext4", &["jbd2", "mbcache", "crc16"]),
+            module("jbd2", &["crc16"]),
+            module("mbcache", &[]),
+        ];
         let tree = ModuleTree { version: "6".to_owned(), modules, built_in: ["crc16".to_owned()].into() };
         let files = files(&tree);
         let text = |name: &str| {

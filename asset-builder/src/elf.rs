@@ -41,7 +41,10 @@ pub(crate) fn is_elf(data: &[u8]) -> bool {
 }
 
 /// The header, when the file is for this machine.
-pub(crate) fn header(data: &[u8], expected: (ElfMachine, ElfData)) -> Result<(&Header, Endianness), ElfError> {
+pub(crate) fn header(
+    data: &[u8],
+    expected: (ElfMachine, ElfData),
+) -> Result<(&Header, Endianness), ElfError> {
     let header = Header::parse(data)?;
     let endian = header.endian()?;
     let machine = match header.e_machine(endian) {
@@ -75,7 +78,8 @@ pub(crate) fn linkage(data: &[u8], expected: (ElfMachine, ElfData)) -> Result<Li
             .and_then(|address| segments.iter().find_map(|load| bytes_at(load, endian, data, address)));
         let text = |offset: u64| -> Result<String, ElfError> {
             let start = usize::try_from(offset).ok().and_then(|offset| strings?.get(offset..));
-            let name = start.and_then(|start| start.split(|byte| *byte == 0).next()).ok_or(ElfError::NoStrings)?;
+            let name =
+                start.and_then(|start| start.split(|byte| *byte == 0).next()).ok_or(ElfError::NoStrings)?;
             Ok(std::str::from_utf8(name)?.to_owned())
         };
         for needed in entry(elf::DT_NEEDED) {
@@ -115,7 +119,12 @@ mod tests {
     #[test]
     fn reads_the_linkage_in_both_byte_orders() {
         for expected in [X86, S390] {
-            let file = fixture::elf(expected, Some("/lib/ld.so.1"), &["libc.so.6", "libz.so.1"], Some("$ORIGIN/x:/y"));
+            let file = fixture::elf(
+                expected,
+                Some("/lib/ld.so.1"),
+                &["libc.so.6", "libz.so.1"],
+                Some("$ORIGIN/x:/y"),
+            );
             let linkage = linkage(&file, expected).unwrap();
             assert_eq!(linkage.interpreter.as_deref(), Some("/lib/ld.so.1"));
             assert_eq!(linkage.needed, ["libc.so.6", "libz.so.1"]);

@@ -58,7 +58,9 @@ impl FetchError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Request { .. } | Self::Body { .. } => true,
-            Self::Status { status, .. } => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
+            Self::Status { status, .. } => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
             _ => false,
         }
     }

@@ -38,7 +38,9 @@ pub(crate) enum ModuleError {
     Decompress { path: String, source: io::Error },
     #[error("cannot read {path}")]
     Elf { path: String, source: ElfError },
-    #[error("module group {group} requires {name}, which is neither a file of the kernel package nor built in")]
+    #[error(
+        "module group {group} requires {name}, which is neither a file of the kernel package nor built in"
+    )]
     Missing { group: String, name: String },
     #[error("module {module} depends on {name}, which is neither a file of the kernel package nor built in")]
     Dependency { module: String, name: String },
@@ -160,7 +162,9 @@ fn module(path: &str, data: &[u8], expected: (ElfMachine, ElfData)) -> Result<Mo
     for field in section.data(endian, data)?.split(|byte| *byte == 0) {
         let Some((name, value)) = std::str::from_utf8(field)?.split_once('=') else { continue };
         match name {
-            "depends" => module.depends = value.split(',').filter(|n| !n.is_empty()).map(module_name).collect(),
+            "depends" => {
+                module.depends = value.split(',').filter(|n| !n.is_empty()).map(module_name).collect()
+            }
             "alias" => module.aliases.push(value.to_owned()),
             "softdep" => module.soft_dependencies.push(value.to_owned()),
             _ => {}

@@ -21,7 +21,8 @@ pub(crate) fn generate(prefix: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
         // The pair is useless without its other half.
         drop(std::fs::remove_file(&secret_path));
     })?;
-    for (mut file, text, path) in [(secret, &pair.secret, &secret_path), (public, &pair.public, &public_path)] {
+    for (mut file, text, path) in [(secret, &pair.secret, &secret_path), (public, &pair.public, &public_path)]
+    {
         file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok((secret_path, public_path))

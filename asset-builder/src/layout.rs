@@ -112,7 +112,8 @@ mod tests {
         let mut layouts = [Layout::new(), Layout::new()];
         for (layout, order) in layouts.iter_mut().zip([[0, 1], [1, 0]]) {
             for position in order {
-                let (path, node) = [("usr/lib/x/libz.so.1", &link), ("usr/lib/x/libz.so.1.3", &file)][position];
+                let (path, node) =
+                    [("usr/lib/x/libz.so.1", &link), ("usr/lib/x/libz.so.1.3", &file)][position];
                 layout.add_from_package(path, node);
             }
             layout.program("runq", Bytes::from_static(b"r"));

@@ -108,7 +108,13 @@ fn run(command: &Command) -> anyhow::Result<()> {
                     EntryKind::File { .. } => String::new(),
                 };
                 let package = entry.package.as_deref().unwrap_or("-");
-                writeln!(out, "{:04o} {:>10} {package:<24} {}{target}", entry.mode, entry.bytes(), entry.path)?;
+                writeln!(
+                    out,
+                    "{:04o} {:>10} {package:<24} {}{target}",
+                    entry.mode,
+                    entry.bytes(),
+                    entry.path
+                )?;
             }
         }
     }
@@ -129,9 +135,15 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         ("build-id", "`make build` leaves the programs and build-id in target/dist/<arch>"),
         ("is not static", "build with `-C target-feature=+crt-static`, as `make build` does"),
         ("which is over", "the mirror is out of date, or the clock of this machine is wrong"),
-        ("is not what the index says", "the mirror is being synchronised: try again later, or another one with --mirror"),
+        (
+            "is not what the index says",
+            "the mirror is being synchronised: try again later, or another one with --mirror",
+        ),
         ("cannot fetch", "check the network, or name another mirror with --mirror"),
-        ("no good signature", "the archive has a new key: add its fingerprint to the recipe, after checking it"),
+        (
+            "no good signature",
+            "the archive has a new key: add its fingerprint to the recipe, after checking it",
+        ),
         ("signature is by key", "name the signer's public key with --public-key"),
         ("malformed or has a password", "make a key with `runq-assets keygen`"),
     ];

@@ -3,13 +3,14 @@
 
 use crate::kernel_modules::{Module, ModuleError, ModuleTree};
 use crate::recipe::ModuleGroup;
+use std::collections::BTreeSet;
 
 /// The modules of all groups with what they need; each comes after what it needs. What is built in is left out.
 pub(crate) fn load_order<'a>(
     tree: &'a ModuleTree,
     groups: &[ModuleGroup],
 ) -> Result<Vec<&'a Module>, ModuleError> {
-    let mut order = Order { tree, modules: Vec::new() };
+    let mut order = Order { tree, begun: BTreeSet::new(), modules: Vec::new() };
     for group in groups {
         for name in &group.required {
             match tree.get(name) {
@@ -24,13 +25,14 @@ pub(crate) fn load_order<'a>(
 
 struct Order<'a> {
     tree: &'a ModuleTree,
+    /// Names of the modules that are in `modules` or about to be: soft dependencies may form cycles.
+    begun: BTreeSet<&'a str>,
     modules: Vec<&'a Module>,
 }
 
 impl<'a> Order<'a> {
     fn add(&mut self, module: &'a Module) -> Result<(), ModuleError> {
-        // A module that is being added already ends cycles of soft dependencies.
-        if self.modules.iter().any(|known| known.name == module.name) {
+        if !self.begun.insert(&module.name) {
             return Ok(());
         }
         for needed in self.tree.dependencies(module) {
@@ -55,7 +57,8 @@ impl<'a> Order<'a> {
                 current = word;
             } else if current == list && !self.tree.is_built_in(word) {
                 let named = self.tree.get(word).into_iter();
-                let answering = self.tree.modules.iter().filter(|module| module.aliases.iter().any(|a| a == word));
+                let answering =
+                    self.tree.modules.iter().filter(|module| module.aliases.iter().any(|a| a == word));
                 found.extend(named.chain(answering));
             }
         }

@@ -44,7 +44,8 @@ type Entry<'a> = (&'a [u8], &'a [(u32, String)]);
 /// Appends the node of sorted entries, after its children. Gives its offset with the bits of what it has.
 fn write_node(bytes: &mut Vec<u8>, entries: &[Entry<'_>]) -> u32 {
     let prefix = common_prefix(entries);
-    let mut entries: Vec<Entry<'_>> = entries.iter().map(|(key, values)| (&key[prefix.len()..], *values)).collect();
+    let mut entries: Vec<Entry<'_>> =
+        entries.iter().map(|(key, values)| (&key[prefix.len()..], *values)).collect();
     let mut values: &[(u32, String)] = &[];
     if let Some((b"", own)) = entries.first() {
         values = own;

@@ -60,7 +60,8 @@ impl PinnedKeys {
     /// The signed text, when one signature by a pinned key (or a signing subkey of one) is good at this time.
     /// The text is what was hashed: dash escapes undone, lines without trailing white space, ended by CR LF.
     pub(crate) fn verify(&self, message: &str, now: Timestamp) -> Result<String, OpenPgpError> {
-        if !message.starts_with(BEGIN) || !message.trim_end().ends_with(END) || message.matches(END).count() != 1 {
+        let message = message.trim_end();
+        if !message.starts_with(BEGIN) || !message.ends_with(END) || message.matches(END).count() != 1 {
             return Err(OpenPgpError::Wrapped);
         }
         let (message, _) = CleartextSignedMessage::from_string(message)
@@ -74,7 +75,7 @@ impl PinnedKeys {
         }
         Err(OpenPgpError::NoGoodSignature {
             found: message.signatures().iter().map(issuer).collect(),
-            pinned: self.0.iter().map(|key| fingerprint_of(key)).collect(),
+            pinned: self.0.iter().map(fingerprint_of).collect(),
         })
     }
 }
@@ -126,10 +127,12 @@ fn signed_by(key: &SignedPublicKey, signature: &Signature, text: &str, now: Time
 /// What the primary key says about itself: direct signatures and certifications of its user ids.
 fn self_signatures(key: &SignedPublicKey) -> impl Iterator<Item = &Signature> {
     let primary = &key.primary_key;
-    let direct = key.details.direct_signatures.iter().filter(|signature| signature.verify_key(primary).is_ok());
+    let direct =
+        key.details.direct_signatures.iter().filter(|signature| signature.verify_key(primary).is_ok());
     let users = key.details.users.iter().flat_map(|user| {
         let good = |signature: &&Signature| {
-            signature.is_certification() && signature.verify_certification(primary, Tag::UserId, &user.id).is_ok()
+            signature.is_certification()
+                && signature.verify_certification(primary, Tag::UserId, &user.id).is_ok()
         };
         user.signatures.iter().filter(good)
     });
@@ -147,7 +150,11 @@ fn key_is_current(key: &impl KeyDetails, binding: &Signature, now: Timestamp) ->
 }
 
 /// Bound by the primary key as a signing key, and bound back by itself; not revoked, not expired.
-fn may_sign(primary: &(impl VerifyingKey + pgp::ser::Serialize), subkey: &SignedPublicSubKey, now: Timestamp) -> bool {
+fn may_sign(
+    primary: &(impl VerifyingKey + pgp::ser::Serialize),
+    subkey: &SignedPublicSubKey,
+    now: Timestamp,
+) -> bool {
     let (revocations, bindings): (Vec<_>, Vec<_>) = subkey
         .signatures
         .iter()
@@ -157,7 +164,10 @@ fn may_sign(primary: &(impl VerifyingKey + pgp::ser::Serialize), subkey: &Signed
     let bound_back = binding
         .embedded_signature()
         .is_some_and(|back| is_strong(back) && back.verify_primary_key_binding(&subkey.key, primary).is_ok());
-    revocations.is_empty() && binding.key_flags().sign() && bound_back && key_is_current(&subkey.key, binding, now)
+    revocations.is_empty()
+        && binding.key_flags().sign()
+        && bound_back
+        && key_is_current(&subkey.key, binding, now)
 }
 
 fn fingerprint_of(key: &impl KeyDetails) -> String {
@@ -167,7 +177,9 @@ fn fingerprint_of(key: &impl KeyDetails) -> String {
 fn issuer(signature: &Signature) -> String {
     match signature.issuer_fingerprint().first() {
         Some(fingerprint) => format!("{fingerprint:X}"),
-        None => signature.issuer_key_id().first().map_or_else(|| "an unnamed key".to_owned(), |id| id.to_string()),
+        None => {
+            signature.issuer_key_id().first().map_or_else(|| "an unnamed key".to_owned(), |id| id.to_string())
+        }
     }
 }
 

@@ -40,7 +40,8 @@ pub(crate) fn write(
     let manifest_bytes = manifest.to_json()?;
     let version_id = manifest.version_id(&manifest_bytes);
     let comment = format!("runq {version_id} {}", manifest.guest_arch);
-    let signature = signature::sign(secret_key, &manifest_bytes, &comment).context("cannot sign the manifest")?;
+    let signature =
+        signature::sign(secret_key, &manifest_bytes, &comment).context("cannot sign the manifest")?;
 
     progress.step(&format!("compress {}", DecimalBytes(manifest.total_bytes())));
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -86,7 +86,10 @@ impl PackageIndex {
 
     /// The packages that a package depends on directly: of each clause the first alternative that exists, a real
     /// package before one that provides it.
-    pub(crate) fn dependencies(&self, package: &PackageRecord) -> Result<Vec<&PackageRecord>, PackageIndexError> {
+    pub(crate) fn dependencies(
+        &self,
+        package: &PackageRecord,
+    ) -> Result<Vec<&PackageRecord>, PackageIndexError> {
         let choose = |clause: &Vec<Relation>| {
             let real = clause.iter().find_map(|relation| self.real(relation));
             real.or_else(|| clause.iter().find_map(|relation| self.provider(relation))).ok_or_else(|| {
@@ -102,8 +105,11 @@ impl PackageIndex {
     }
 
     fn provider(&self, relation: &Relation) -> Option<&PackageRecord> {
-        let (name, _) =
-            self.providers.get(&relation.name)?.iter().find(|(_, version)| relation.admits(version.as_deref()))?;
+        let (name, _) = self
+            .providers
+            .get(&relation.name)?
+            .iter()
+            .find(|(_, version)| relation.admits(version.as_deref()))?;
         self.packages.get(name)
     }
 }
@@ -153,8 +159,10 @@ fn field<'a>(stanza: &Stanza<'a>, package: &str, field: &'static str) -> Result<
 fn clauses(package: &str, text: &str) -> Result<Vec<Vec<Relation>>, PackageIndexError> {
     let alternatives = |clause: &str| {
         let relations = clause.split('|').map(|text| {
-            relation(text)
-                .ok_or_else(|| PackageIndexError::Relation { package: package.to_owned(), text: text.to_owned() })
+            relation(text).ok_or_else(|| PackageIndexError::Relation {
+                package: package.to_owned(),
+                text: text.to_owned(),
+            })
         });
         relations.collect()
     };
@@ -214,7 +222,8 @@ mod tests {
     #[test]
     fn chooses_alternatives_in_order_and_real_packages_before_provided_ones() {
         let mut index = PackageIndex::default();
-        let depends = "Pre-Depends: libc6:any (>= 2.38)\nDepends: gone | mail, old (>> 3) | libz1 (= 1), api (>= 2)";
+        let depends =
+            "Pre-Depends: libc6:any (>= 2.38)\nDepends: gone | mail, old (>> 3) | libz1 (= 1), api (>= 2)";
         let text = [
             stanza("qemu", "1", depends),
             stanza("libc6", "2.41-1", ""),

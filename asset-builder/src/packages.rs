@@ -108,7 +108,8 @@ impl Library for Packages<'_> {
 /// Package names follow the names of their libraries: `libglib-2.0.so.0` is in `libglib2.0-0t64`. Only the order in
 /// which packages are tried depends on this: how many letters and digits agree from the start.
 fn likeness(package: &str, library: &str) -> usize {
-    let plain = |name: &str| name.replace(".so", "").bytes().filter(u8::is_ascii_alphanumeric).collect::<Vec<_>>();
+    let plain =
+        |name: &str| name.replace(".so", "").bytes().filter(u8::is_ascii_alphanumeric).collect::<Vec<_>>();
     let (package, library) = (plain(package), plain(library));
     package.iter().zip(&library).take_while(|(a, b)| a == b).count()
 }

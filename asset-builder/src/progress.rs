@@ -34,7 +34,8 @@ impl Progress {
             return ProgressBar::hidden();
         }
         let bar = if size == 0 { ProgressBar::new_spinner() } else { ProgressBar::new(size) };
-        let template = "          {wide_msg} {decimal_bytes:>9} / {decimal_total_bytes:<9} {decimal_bytes_per_sec:>11}";
+        let template =
+            "          {wide_msg} {decimal_bytes:>9} / {decimal_total_bytes:<9} {decimal_bytes_per_sec:>11}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

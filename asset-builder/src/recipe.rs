@@ -144,7 +144,8 @@ impl Recipe {
         let name = format!("{arch}/{distro}.toml");
         let Some(text) = embedded(&name).filter(|_| distro != "machine") else {
             let prefix = format!("{arch}/");
-            let distros: Vec<_> = known(".toml", &prefix).into_iter().filter(|name| *name != "machine").collect();
+            let distros: Vec<_> =
+                known(".toml", &prefix).into_iter().filter(|name| *name != "machine").collect();
             bail!("no recipe for {distro:?} on {arch}, there is {}", distros.join(", "));
         };
         toml::from_str(text).with_context(|| format!("arch/{name} is malformed"))
@@ -168,7 +169,8 @@ impl Recipe {
     pub(crate) fn use_mirror(&mut self, mirror: &str) -> anyhow::Result<()> {
         let mirror = mirror.trim_end_matches('/');
         let mut used = false;
-        for archive in self.archive.iter_mut().filter(|archive| last_name(&archive.url) == last_name(mirror)) {
+        for archive in self.archive.iter_mut().filter(|archive| last_name(&archive.url) == last_name(mirror))
+        {
             mirror.clone_into(&mut archive.url);
             used = true;
         }

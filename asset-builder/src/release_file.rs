@@ -91,7 +91,8 @@ fn parse_date(text: &str) -> Option<u64> {
     let (day, year): (u64, u64) = (day.parse().ok()?, year.parse().ok()?);
     let clock: Vec<u64> = time.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
     let [hour, minute, second] = clock[..] else { return None };
-    if !(1970..10_000).contains(&year) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+    if !(1970..10_000).contains(&year) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60
+    {
         return None;
     }
     Some(days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
@@ -131,7 +132,10 @@ mod tests {
     fn refuses_expired_and_foreign_suites() {
         let text = body("Valid-Until: Sat, 28 Nov 2026 09:15:44 UTC\r\n");
         assert!(ReleaseFile::parse(&text, "stable", 1_795_857_343).is_ok());
-        assert!(matches!(ReleaseFile::parse(&text, "stable", 1_795_857_344), Err(ReleaseError::Expired { .. })));
+        assert!(matches!(
+            ReleaseFile::parse(&text, "stable", 1_795_857_344),
+            Err(ReleaseError::Expired { .. })
+        ));
         assert!(matches!(ReleaseFile::parse(&text, "bookworm", 0), Err(ReleaseError::Suite { .. })));
     }
 

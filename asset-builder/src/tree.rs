@@ -30,9 +30,14 @@ pub(crate) struct Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NodeKind {
     Directory,
-    File { content: Bytes, mode: u32 },
+    File {
+        content: Bytes,
+        mode: u32,
+    },
     /// The target as written.
-    Symlink { target: String },
+    Symlink {
+        target: String,
+    },
 }
 
 /// Why a package does not fit into the tree.
@@ -57,7 +62,8 @@ impl Tree {
     /// Adds a package. Two packages may share directories, nothing else.
     pub(crate) fn add_package(&mut self, package: &str, members: Vec<Member>) -> Result<(), TreeError> {
         for member in members {
-            let leads_out = |path: &str| TreeError::Path { package: package.to_owned(), path: path.to_owned() };
+            let leads_out =
+                |path: &str| TreeError::Path { package: package.to_owned(), path: path.to_owned() };
             let path = normalise(&member.path).ok_or_else(|| leads_out(&member.path))?;
             let kind = match member.kind {
                 MemberKind::Directory => continue,
@@ -136,9 +142,11 @@ impl Tree {
     fn first_link(&self, path: &str) -> Option<(String, &str, String)> {
         let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
         ends.filter_map(|end| match &self.nodes.get(&path[..end])?.kind {
-            NodeKind::Symlink { target } => {
-                Some((path[..end].to_owned(), target.as_str(), path[end..].trim_start_matches('/').to_owned()))
-            }
+            NodeKind::Symlink { target } => Some((
+                path[..end].to_owned(),
+                target.as_str(),
+                path[end..].trim_start_matches('/').to_owned(),
+            )),
             NodeKind::Directory | NodeKind::File { .. } => None,
         })
         .next()

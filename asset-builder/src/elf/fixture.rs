@@ -34,7 +34,9 @@ pub(crate) fn elf(
         ElfMachine::S390x => 22,
     };
     let mut file = vec![0x7f, b'E', b'L', b'F', 2, if big { 2 } else { 1 }, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    for (value, size) in [(3, 2), (machine, 2), (1, 4), (0, 8), (64, 8), (0, 8), (0, 4), (64, 2), (56, 2), (3, 2)] {
+    for (value, size) in
+        [(3, 2), (machine, 2), (1, 4), (0, 8), (64, 8), (0, 8), (0, 4), (64, 2), (56, 2), (3, 2)]
+    {
         file.extend(number(value, size));
     }
     file.resize(64, 0);

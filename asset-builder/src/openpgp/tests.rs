@@ -1,0 +1,144 @@
+//! Tests of clear-signed text, with keys made on the spot.
+
+use super::*;
+use pgp::composed::{
+    ArmorOptions, EncryptionCaps, KeyType, SecretKeyParamsBuilder, SignedSecretKey, SubkeyParamsBuilder,
+};
+use pgp::packet::{SignatureConfig, Subpacket, SubpacketData};
+use pgp::types::{Duration, Password};
+use rand::thread_rng;
+
+const TEXT: &str = "Suite: noble\n- dashed\n-----not a header\nPadded: yes\nDate: today\n";
+const SIGNED: &str = "Suite: noble\r\n- dashed\r\n-----not a header\r\nPadded: yes\r\nDate: today\r\n";
+
+/// A primary key that certifies and a subkey that signs, as archives have them.
+fn key() -> SignedSecretKey {
+    let mut subkey = SubkeyParamsBuilder::default();
+    subkey.key_type(KeyType::Ed25519Legacy).can_sign(true).can_encrypt(EncryptionCaps::None);
+    let mut key = SecretKeyParamsBuilder::default();
+    key.key_type(KeyType::Ed25519Legacy)
+        .can_certify(true)
+        .can_sign(false)
+        .primary_user_id("Archive <archive@example.org>".to_owned())
+        .subkeys(vec![subkey.build().unwrap()]);
+    key.build().unwrap().generate(thread_rng()).unwrap()
+}
+
+fn sign(key: &SignedSecretKey, lifetime: Option<Duration>) -> String {
+    let subkey = &key.secret_subkeys[0].key;
+    let mut config = SignatureConfig::from_key(thread_rng(), subkey, SignatureType::Text).unwrap();
+    let created = SubpacketData::SignatureCreationTime(Timestamp::now());
+    let data = [Some(created), lifetime.map(SubpacketData::SignatureExpirationTime)];
+    let issuer = SubpacketData::IssuerFingerprint(subkey.fingerprint());
+    config.hashed_subpackets =
+        data.into_iter().flatten().chain([issuer]).map(|data| Subpacket::regular(data).unwrap()).collect();
+    let message = CleartextSignedMessage::new(TEXT, config, subkey, &Password::empty()).unwrap();
+    message.to_armored_string(ArmorOptions::default()).unwrap()
+}
+
+fn pinned(key: SignedPublicKey) -> PinnedKeys {
+    let fingerprint = fingerprint_of(&key).to_lowercase();
+    let file = key.to_armored_string(ArmorOptions::default()).unwrap();
+    PinnedKeys::select(&[&file], &[fingerprint]).unwrap()
+}
+
+fn public(key: &SignedSecretKey) -> SignedPublicKey {
+    SignedPublicKey::from(key.clone())
+}
+
+#[test]
+fn gives_the_text_that_a_signing_subkey_of_a_pinned_key_signed() {
+    let key = key();
+    // White space at the end of a line is not signed, and not part of the text.
+    let message = sign(&key, None).replace("Padded: yes", "Padded: yes \t");
+    let text = pinned(public(&key)).verify(&message, Timestamp::now()).unwrap();
+    assert_eq!(text, SIGNED);
+}
+
+#[test]
+fn refuses_altered_text() {
+    let key = key();
+    let message = sign(&key, None).replace("noble", "mantic");
+    let error = pinned(public(&key)).verify(&message, Timestamp::now()).unwrap_err();
+    assert!(matches!(error, OpenPgpError::NoGoodSignature { .. }));
+}
+
+#[test]
+fn refuses_text_around_the_message() {
+    let key = key();
+    let message = sign(&key, None);
+    let keys = pinned(public(&key));
+    for wrapped in [
+        format!("Suite: evil\n\n{message}"),
+        format!("{message}\nSuite: evil\n"),
+        format!("{message}{message}"),
+        format!("Suite: evil\n{END}\n"),
+    ] {
+        assert!(matches!(keys.verify(&wrapped, Timestamp::now()), Err(OpenPgpError::Wrapped)), "{wrapped}");
+    }
+    keys.verify(&format!("{message}\n\n"), Timestamp::now()).unwrap();
+}
+
+#[test]
+fn names_the_signer_and_the_pinned_keys_when_they_differ() {
+    let (signer, other) = (key(), key());
+    let error =
+        pinned(public(&other)).verify(&sign(&signer, None), Timestamp::now()).unwrap_err().to_string();
+    let subkey = fingerprint_of(&signer.secret_subkeys[0].key);
+    let expected =
+        format!("no good signature: it is by {subkey}, pinned are {}", fingerprint_of(&public(&other)));
+    assert_eq!(error, expected);
+    let missing = PinnedKeys::select(&[], &["AB".to_owned()]);
+    assert!(matches!(missing, Err(OpenPgpError::MissingKey { .. })));
+}
+
+#[test]
+fn refuses_expired_signatures() {
+    let key = key();
+    let keys = pinned(public(&key));
+    let message = sign(&key, Some(Duration::from_secs(600)));
+    keys.verify(&message, Timestamp::now()).unwrap();
+    assert!(keys.verify(&message, Timestamp::from_secs(Timestamp::now().as_secs() + 700)).is_err());
+}
+
+/// Made by GnuPG, as the library refuses to make the weak one.
+#[test]
+fn refuses_weak_digests() {
+    let fingerprint = "18C077A86F386877248188CB1FFE0D376F198A4C".to_owned();
+    let keys = PinnedKeys::select(&[include_str!("fixtures/rsa.asc")], &[fingerprint]).unwrap();
+    keys.verify(include_str!("fixtures/sha256.asc"), Timestamp::now()).unwrap();
+    assert!(keys.verify(include_str!("fixtures/sha1.asc"), Timestamp::now()).is_err());
+}
+
+#[test]
+fn refuses_a_subkey_that_another_key_bound() {
+    let (key, attacker) = (key(), key());
+    let mut mixed = public(&key);
+    mixed.public_subkeys = public(&attacker).public_subkeys;
+    let error = pinned(mixed).verify(&sign(&attacker, None), Timestamp::now()).unwrap_err();
+    assert!(matches!(error, OpenPgpError::NoGoodSignature { .. }));
+}
+
+#[test]
+fn refuses_a_revoked_subkey() {
+    let key = key();
+    let mut revoked = public(&key);
+    let mut config =
+        SignatureConfig::from_key(thread_rng(), &key.primary_key, SignatureType::SubkeyRevocation).unwrap();
+    config.hashed_subpackets =
+        vec![Subpacket::regular(SubpacketData::SignatureCreationTime(Timestamp::now())).unwrap()];
+    let subkey = &mut revoked.public_subkeys[0];
+    let revocation =
+        config.sign_subkey_binding(&key.primary_key, &revoked.primary_key, &Password::empty(), &subkey.key);
+    subkey.signatures.push(revocation.unwrap());
+    assert!(pinned(revoked).verify(&sign(&key, None), Timestamp::now()).is_err());
+}
+
+#[test]
+fn a_primary_key_may_sign_only_when_it_says_so() {
+    let key = key();
+    let message =
+        CleartextSignedMessage::sign(thread_rng(), TEXT, &key.primary_key, &Password::empty()).unwrap();
+    let message = message.to_armored_string(ArmorOptions::default()).unwrap();
+    assert!(pinned(public(&key)).verify(&message, Timestamp::now()).is_err());
+}
