@@ -26,6 +26,12 @@ impl Bundle {
         Ok(Self { config: directory.join("config.json"), vm_config: directory.join("runq.json") })
     }
 
+    /// Whether a VM configuration was written. Only the host's side of the bundle is looked at: a mark in the spec can
+    /// come from an annotation of the user's.
+    pub(crate) fn has_vm_config(&self) -> bool {
+        self.vm_config.is_file()
+    }
+
     /// The spec as generic JSON.
     pub(crate) fn read(&self) -> anyhow::Result<Value> {
         let json = fs_err::read(&self.config)?;

@@ -2,6 +2,7 @@
 //! Runs on the host; the caller is containerd's shim. Only what `runq` needs is looked at, everything else goes on to
 //! runc byte for byte, flags that it learns in the future included.
 
+use crate::log::Log;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -35,24 +36,37 @@ const SETTINGS: [(&str, Setting); 7] = [
     ("tmpfs", Setting::Tmpfs),
 ];
 
-/// runc's global flags that take a value, as far as they are known. An unknown flag is taken for one without.
+/// runc's global flags that take a value.
 const RUNC_FLAGS_WITH_VALUE: [&str; 5] = ["root", "log", "log-format", "criu", "rootless"];
 
+/// runc's global flags that take none. One that is in neither list is taken for such a flag.
+const RUNC_FLAGS: [&str; 2] = ["debug", "systemd-cgroup"];
+
+/// Flags of `create` and `run` that take a value, which may look like a flag.
+const CREATE_FLAGS_WITH_VALUE: [&str; 6] =
+    ["bundle", "b", "console-socket", "pid-file", "pidfd-socket", "preserve-fds"];
+
+/// Commands that runc must not get as they are.
+const OURS: [&str; 3] = ["create", "run", "exec"];
+
+/// The host's own runtime, found through `PATH`.
+const RUNC: &str = "runc";
+
 /// What was asked for.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CommandLine {
     /// Our settings in the order given; a later one wins, but for those that add up.
     pub(crate) settings: Vec<(Setting, String)>,
+    /// The runc to use: `--runc`, a flag for tests.
+    pub(crate) runc: PathBuf,
     /// Everything for runc: its global flags, the command, the arguments.
     pub(crate) runc_args: Vec<OsString>,
     /// runc's command; `None` when there are only flags.
     pub(crate) command: Option<String>,
     /// The arguments behind the command.
-    pub(crate) command_args: Vec<OsString>,
+    command_args: Vec<OsString>,
     /// Where errors are logged for the caller.
-    pub(crate) log: Option<PathBuf>,
-    /// Whether the log is JSON, one object a line.
-    pub(crate) log_is_json: bool,
+    pub(crate) log: Log,
     /// `--help`
     pub(crate) help: bool,
     /// `--version`
@@ -61,89 +75,139 @@ pub(crate) struct CommandLine {
     pub(crate) build_id: bool,
 }
 
-/// A flag of ours that cannot be understood.
+/// A flag that cannot be understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CliError {
     #[error("--{flag} needs a value")]
     MissingValue { flag: String },
     #[error("--{flag} has a value that is not UTF-8")]
     NotUtf8 { flag: String },
+    #[error(
+        "--{flag} is unknown, and {word:?} may be its value or the command: write --{flag}=VALUE if it has one"
+    )]
+    Ambiguous { flag: String, word: String },
 }
 
 impl CommandLine {
     /// Takes the arguments apart, without the program's name.
     pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, CliError> {
-        let mut line = Self::default();
+        let mut line = Self {
+            settings: Vec::new(),
+            runc: PathBuf::from(RUNC),
+            runc_args: Vec::new(),
+            command: None,
+            command_args: Vec::new(),
+            log: Log::default(),
+            help: false,
+            version: false,
+            build_id: false,
+        };
         let mut args = args.into_iter();
+        let mut unknown = None;
         while let Some(arg) = args.next() {
             let Some((name, inline)) = flag(&arg) else {
-                line.command = Some(arg.to_string_lossy().into_owned());
-                line.runc_args.push(arg);
-                line.command_args = args.collect();
-                line.runc_args.extend(line.command_args.iter().cloned());
-                break;
+                line.take_command(arg, args);
+                return line.unambiguous(unknown);
             };
+            unknown = None;
+            let takes_value = RUNC_FLAGS_WITH_VALUE.contains(&name.as_str());
             if let Some((_, setting)) = SETTINGS.iter().find(|(known, _)| *known == name) {
-                let value = match inline {
-                    Some(value) => value,
-                    None => args.next().ok_or_else(|| CliError::MissingValue { flag: name.clone() })?,
-                };
-                let value = value.into_string().map_err(|_value| CliError::NotUtf8 { flag: name });
-                line.settings.push((*setting, value?));
-                continue;
+                let value = value_of(&name, inline, &mut args)?.into_string();
+                let value = value.map_err(|_value| CliError::NotUtf8 { flag: name })?;
+                line.settings.push((*setting, value));
+            } else if name == "runc" {
+                line.runc = value_of(&name, inline, &mut args)?.into();
+            } else if takes_value {
+                line.runc_args.push(arg);
+                let is_inline = inline.is_some();
+                let value = value_of(&name, inline, &mut args)?;
+                line.runc_args.extend((!is_inline).then(|| value.clone()));
+                line.note_value(&name, value);
+            } else {
+                line.runc_args.push(arg);
+                let is_known = line.note(&name) || RUNC_FLAGS.contains(&name.as_str());
+                unknown = (!is_known && inline.is_none()).then_some(name);
             }
-            line.runc_flag(&name, inline, arg, &mut args);
         }
         Ok(line)
     }
 
-    /// Notes what `runq` itself needs of a global flag of runc, and passes it on.
-    fn runc_flag(
-        &mut self,
-        name: &str,
-        inline: Option<OsString>,
-        arg: OsString,
-        rest: &mut impl Iterator<Item = OsString>,
-    ) {
+    /// The first word that is no flag, and all behind it. `--` ends the flags.
+    fn take_command(&mut self, word: OsString, mut rest: impl Iterator<Item = OsString>) {
+        let command = if word == "--" { rest.next() } else { Some(word.clone()) };
+        if word == "--" {
+            self.runc_args.push(word);
+        }
+        self.command = command.as_ref().map(|word| word.to_string_lossy().into_owned());
+        self.command_args = rest.collect();
+        self.runc_args.extend(command.into_iter().chain(self.command_args.iter().cloned()));
+    }
+
+    /// Refuses a line of which a command of ours would reach runc if the unknown flag has a value.
+    fn unambiguous(self, unknown: Option<String>) -> Result<Self, CliError> {
+        let hides_ours = self.command_args.iter().any(|word| OURS.iter().any(|ours| word == ours));
+        match (unknown, &self.command) {
+            (Some(flag), Some(word)) if hides_ours => Err(CliError::Ambiguous { flag, word: word.clone() }),
+            _ => Ok(self),
+        }
+    }
+
+    /// Notes a flag that asks for something of ours; false for another.
+    fn note(&mut self, name: &str) -> bool {
+        let asked = match name {
+            "help" | "h" => &mut self.help,
+            "version" | "v" => &mut self.version,
+            "build-id" => &mut self.build_id,
+            _ => return false,
+        };
+        *asked = true;
+        true
+    }
+
+    /// Notes a value of runc's that concerns us, too.
+    fn note_value(&mut self, name: &str, value: OsString) {
         match name {
-            "help" | "h" => self.help = true,
-            "version" | "v" => self.version = true,
-            "build-id" => self.build_id = true,
-            _ => {}
-        }
-        let has_inline_value = inline.is_some();
-        self.runc_args.push(arg);
-        let mut value = inline;
-        if !has_inline_value && RUNC_FLAGS_WITH_VALUE.contains(&name) {
-            value = rest.next();
-            self.runc_args.extend(value.clone());
-        }
-        match (name, value) {
-            ("log", Some(value)) => self.log = Some(PathBuf::from(value)),
-            ("log-format", Some(value)) => self.log_is_json = value == "json",
+            "log" => self.log.path = Some(value.into()),
+            "log-format" => self.log.is_json = value == "json",
             _ => {}
         }
     }
 
-    /// The OCI bundle of `create` and `run`: runc's `--bundle`, by default the current directory.
+    /// The OCI bundle of `create` and `run`: runc's last `--bundle`, by default the current directory.
     pub(crate) fn bundle(&self) -> PathBuf {
+        let mut bundle = PathBuf::from(".");
         let mut args = self.command_args.iter();
         while let Some(arg) = args.next() {
-            if let Some((name, inline)) = flag(arg)
-                && matches!(name.as_str(), "bundle" | "b")
-            {
-                return inline
-                    .or_else(|| args.next().cloned())
-                    .map_or_else(|| PathBuf::from("."), PathBuf::from);
+            let Some((name, inline)) = flag(arg) else { continue };
+            if !CREATE_FLAGS_WITH_VALUE.contains(&name.as_str()) {
+                continue;
+            }
+            let value = inline.or_else(|| args.next().cloned());
+            if let ("bundle" | "b", Some(value)) = (name.as_str(), value) {
+                bundle = value.into();
             }
         }
-        PathBuf::from(".")
+        bundle
     }
 
     /// The container's id, which comes last.
     pub(crate) fn container_id(&self) -> String {
         self.command_args.last().map(|id| id.to_string_lossy().into_owned()).unwrap_or_default()
     }
+
+    /// Whether the command is to explain itself.
+    pub(crate) fn asks_for_help(&self) -> bool {
+        self.command_args.iter().any(|arg| arg == "--help" || arg == "-h")
+    }
+}
+
+/// The value in the flag itself or in the next word.
+fn value_of(
+    name: &str,
+    inline: Option<OsString>,
+    rest: &mut impl Iterator<Item = OsString>,
+) -> Result<OsString, CliError> {
+    inline.or_else(|| rest.next()).ok_or_else(|| CliError::MissingValue { flag: name.to_owned() })
 }
 
 /// Name and inline value of `--name=value`, `--name` or, as Go's flags have it, `-name`; `None` for anything else.
@@ -184,7 +248,7 @@ mod tests {
         assert_eq!(line.command.as_deref(), Some("create"));
         assert_eq!(line.bundle(), PathBuf::from("/b"));
         assert_eq!(line.container_id(), "abc");
-        assert_eq!((line.log.unwrap(), line.log_is_json), (PathBuf::from("/b/log.json"), true));
+        assert_eq!(line.log, Log { path: Some(PathBuf::from("/b/log.json")), is_json: true });
         let passed = "--root /run/r --log /b/log.json --log-format json --systemd-cgroup create --bundle /b \
                       --pid-file /b/pid abc";
         assert_eq!(line.runc_args.join(OsStr::new(" ")), OsStr::new(passed));
@@ -195,6 +259,30 @@ mod tests {
         let line = parse("--root create --debug state create");
         assert_eq!(line.command.as_deref(), Some("state"));
         assert_eq!(line.runc_args.len(), 5);
+    }
+
+    #[test]
+    fn two_dashes_end_the_flags_and_do_not_hide_the_command() {
+        let line = parse("--debug -- create --bundle /b abc");
+        assert_eq!((line.command.as_deref(), line.bundle()), (Some("create"), PathBuf::from("/b")));
+        assert_eq!(line.runc_args.len(), 6);
+    }
+
+    #[test]
+    fn an_unknown_flag_cannot_hide_the_command() {
+        let parse = |text: &str| CommandLine::parse(text.split(' ').map(OsString::from));
+        for text in ["--cpus 2 create abc", "-future x --root /r exec abc", "--future create run"] {
+            assert!(matches!(parse(text), Err(CliError::Ambiguous { .. })), "{text}");
+        }
+        for text in ["--future create abc", "--future=2 create abc", "--future state abc"] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_bundle_is_not_the_value_of_another_flag() {
+        assert_eq!(parse("create --pid-file -b -b=/one --bundle /two abc").bundle(), PathBuf::from("/two"));
+        assert_eq!(parse("run abc").bundle(), PathBuf::from("."));
     }
 
     #[test]

@@ -1,13 +1,27 @@
 //! What `runq` has to know of the host: where its own assets are, which devices exist.
 
+use crate::spec::{Host, MODULES};
 use anyhow::{Context, bail, ensure};
 use runq_contract::paths;
 use runq_contract::vm_config::Accel;
 use std::path::{Path, PathBuf};
 
+/// Looks at everything that the rewrite depends on; `bound_shm` is what the engine binds to `/dev/shm`.
+pub(crate) fn inspect(vm_config: &Path, bound_shm: Option<&str>) -> anyhow::Result<Host> {
+    let assets = assets()?;
+    Ok(Host {
+        has_modules: assets.join(MODULES).is_dir(),
+        assets: assets.display().to_string(),
+        vm_config: vm_config.display().to_string(),
+        macvtap_major: major(&fs_err::read_to_string("/proc/devices")?, "macvtap"),
+        has_tun: Path::new("/dev/net/tun").exists(),
+        shm_bytes: bound_shm.map(file_system_bytes).transpose()?,
+    })
+}
+
 /// The asset tree beside the running binary. The binary's real path is used, not the link `current`, so that a
 /// container keeps the version that it was started with.
-pub(crate) fn assets() -> anyhow::Result<PathBuf> {
+fn assets() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe().context("cannot find the path of this program")?;
     let assets = program.with_file_name("qemu");
     let proxy = assets.join(paths::PROXY.trim_start_matches(paths::ASSETS).trim_start_matches('/'));
@@ -19,7 +33,7 @@ pub(crate) fn assets() -> anyhow::Result<PathBuf> {
     Ok(assets)
 }
 
-/// Major number of a character device driver in the text of `/proc/devices`.
+/// Major number of a character device driver in the text of `/proc/devices`; none as long as its module is not loaded.
 fn major(devices: &str, driver: &str) -> Option<u64> {
     let characters = devices.split("Block devices:").next().unwrap_or_default();
     characters.lines().find_map(|line| {
@@ -28,14 +42,9 @@ fn major(devices: &str, driver: &str) -> Option<u64> {
     })
 }
 
-/// Major number of macvtap devices; absent as long as the module is not loaded.
-pub(crate) fn macvtap_major() -> anyhow::Result<Option<u64>> {
-    Ok(major(&fs_err::read_to_string("/proc/devices")?, "macvtap"))
-}
-
-/// Whether there is a tun device.
-pub(crate) fn has_tun() -> bool {
-    Path::new("/dev/net/tun").exists()
+fn file_system_bytes(path: &str) -> anyhow::Result<u64> {
+    let stat = rustix::fs::statvfs(path).with_context(|| format!("cannot find the size of {path}"))?;
+    Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
 }
 
 /// Refuses an accelerator that the host does not have.

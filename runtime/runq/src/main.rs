@@ -4,22 +4,20 @@
 mod bundle;
 mod cli;
 mod command;
+mod delegate;
 mod host;
+mod log;
 mod settings;
 mod spec;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use bundle::Bundle;
 use cli::CommandLine;
+use command::CommandError;
+use log::Log;
 use settings::Settings;
-use spec::Host;
 use std::ffi::OsString;
-use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
-
-/// The host's own runtime, found through `PATH`.
-const RUNC: &str = "runc";
+use std::process::ExitCode;
 
 const HELP: &str = "\
 runq runs each container in a virtual machine of its own. Docker calls it; its settings are runtimeArgs in
@@ -31,11 +29,11 @@ Usage: runq [SETTINGS] [RUNC FLAGS] COMMAND [ARGUMENTS]
   --mem MIB            memory in MiB, 64 to 1048576 (default 256)      RUNQ_MEM
   --accel kvm|tcg      hardware virtualisation or emulation (kvm)      RUNQ_ACCEL
   --dns IP,…           name servers instead of Docker's                RUNQ_DNS
-  --dns-opts WORD,…    resolver options                                RUNQ_DNS_OPT
-  --dns-search NAME,…  search domains                                  RUNQ_DNS_SEARCH
+  --dns-opts WORD,…    resolver options, along with --dns              RUNQ_DNS_OPT
+  --dns-search NAME,…  search domains, along with --dns                RUNQ_DNS_SEARCH
   --tmpfs PATH[:OPTS]  a further tmpfs in every container; repeatable
 
-Every command but create, run and exec goes to runc unchanged.
+The command create is rewritten, and run; all others are those of runc.
 
 Examples:
   docker run --runtime runq -ti busybox sh
@@ -45,80 +43,49 @@ Examples:
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let (log, outcome) = match CommandLine::parse(args) {
-        Ok(line) => (log_of(&line), run(line)),
-        Err(error) => (None, Err(error.into())),
+        Ok(mut line) => (std::mem::take(&mut line.log), run(&line)),
+        Err(error) => (Log::default(), Err(error.into())),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    let message = format!("{error:#}");
-    if let Some((path, is_json)) = log {
-        let entry = if is_json {
-            format!("{}\n", serde_json::json!({"level": "error", "msg": message}))
-        } else {
-            format!("level=error msg={message:?}\n")
-        };
-        let file = fs_err::OpenOptions::new().append(true).create(true).open(path);
-        // The message goes to standard error, too.
-        file.and_then(|mut file| file.write_all(entry.as_bytes())).ok();
-    }
-    writeln!(std::io::stderr(), "runq: {message}").ok();
+    // The words of runc are left alone.
+    let prefix = if error.is::<CommandError>() { "" } else { "runq: " };
+    log.error(&format!("{prefix}{error:#}"));
     ExitCode::FAILURE
 }
 
-fn log_of(line: &CommandLine) -> Option<(std::path::PathBuf, bool)> {
-    Some((line.log.clone()?, line.log_is_json))
-}
-
 /// Returns only on errors and after printing; otherwise the process has become runc.
-fn run(line: CommandLine) -> anyhow::Result<()> {
+fn run(line: &CommandLine) -> anyhow::Result<()> {
     if line.build_id {
-        return print(&format!("{}\n", runq_contract::BUILD_ID));
+        return delegate::print(format!("{}\n", runq_contract::BUILD_ID).as_bytes());
+    }
+    if line.version {
+        return delegate::version(&line.runc);
     }
     match line.command.as_deref() {
-        None if line.help => return print(HELP),
-        None if line.version => return version(),
-        Some("create" | "run") => rewrite(&line)?,
-        Some("exec") => {
-            bail!("exec is not supported yet: the process would run beside the virtual machine, not in it")
-        }
-        _ => {}
+        _ if line.help => return delegate::print(HELP.as_bytes()),
+        None => return delegate::print(HELP.as_bytes()),
+        Some("features") => return delegate::features(&line.runc, &line.runc_args),
+        Some("create" | "run") if !line.asks_for_help() => rewrite(line)?,
+        // As it is, runc would start the process beside the VM, on the host's kernel.
+        Some("exec") => bail!("docker exec is not supported yet"),
+        Some("checkpoint" | "restore") => bail!("a container in a VM cannot be checkpointed"),
+        Some(_) => {}
     }
-    let error = Command::new(RUNC).args(&line.runc_args).exec();
-    Err(error).context("cannot execute runc: install it, or put it into dockerd's PATH")
+    match delegate::become_runc(&line.runc, &line.runc_args)? {}
 }
 
 /// Validates everything, then writes the bundle.
 fn rewrite(line: &CommandLine) -> anyhow::Result<()> {
     let directory = line.bundle();
     let bundle = Bundle::open(&directory)?;
-    let spec = bundle.read()?;
-    if spec::is_rewritten(&spec) {
+    let original = bundle.read()?;
+    if spec::is_marked(&original) && bundle.has_vm_config() {
         return Ok(());
     }
-    let settings = Settings::resolve(&line.settings, spec::environment(&spec))?;
-    let host = Host {
-        assets: host::assets()?.display().to_string(),
-        vm_config: bundle.vm_config.display().to_string(),
-        macvtap_major: host::macvtap_major()?,
-        has_tun: host::has_tun(),
-    };
+    let settings = Settings::resolve(&line.settings, spec::environment(&original))?;
+    let host = host::inspect(&bundle.vm_config, spec::bound_shm(&original))?;
     host::check_accel(settings.hardware.accel)?;
-    let original = spec.clone();
-    let rewritten = spec::rewrite(spec, &settings, &host, &line.container_id())?;
+    let rewritten = spec::rewrite(original.clone(), &settings, &host, &line.container_id())?;
     command::check(&original, &directory)?;
     bundle.write(&rewritten.spec, &rewritten.config)
-}
-
-/// runc's version, by which Docker knows the runtime, and ours.
-fn version() -> anyhow::Result<()> {
-    let runc = Command::new(RUNC).arg("--version").output().context("cannot execute runc")?;
-    print(&format!(
-        "{}runq version {} (build {})\n",
-        String::from_utf8_lossy(&runc.stdout),
-        env!("CARGO_PKG_VERSION"),
-        runq_contract::BUILD_ID
-    ))
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
 }

@@ -18,22 +18,29 @@ pub(crate) struct Settings {
     pub(crate) tmpfs: Vec<(String, Vec<String>)>,
 }
 
-/// A value that is not allowed.
+/// Settings that are not allowed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name}={value:?} is not allowed, expected {expected}")]
-pub(crate) struct SettingError {
-    /// Flag or variable.
-    name: String,
-    /// As given.
-    value: String,
-    /// What would be allowed.
-    expected: &'static str,
+pub(crate) enum SettingError {
+    /// A value.
+    #[error("{name}={}: expected {expected}", value.escape_debug())]
+    Value {
+        /// Flag or variable.
+        name: String,
+        /// As given.
+        value: String,
+        /// What would be allowed.
+        expected: &'static str,
+    },
+    /// A configuration that would leave the guest without name servers.
+    #[error("resolver options and search domains need name servers: give them with --dns or RUNQ_DNS, too")]
+    NoServers,
 }
 
 const DEFAULT_VCPUS: u32 = 1;
 const DEFAULT_MEMORY_MIB: u32 = 256;
 
-/// Variables of the container and the settings that they override.
+/// Variables of the container and the settings that they override. An image can set them as well as its user, which
+/// is harmless for all but the accelerator: that will be the admin's to allow.
 const VARIABLES: [(&str, Setting); 6] = [
     ("RUNQ_CPU", Setting::Cpu),
     ("RUNQ_MEM", Setting::Mem),
@@ -63,11 +70,15 @@ impl Settings {
                 settings.apply(*setting, name, value)?;
             }
         }
+        if settings.dns.as_ref().is_some_and(|dns| dns.servers.is_empty()) {
+            return Err(SettingError::NoServers);
+        }
         Ok(settings)
     }
 
     fn apply(&mut self, setting: Setting, name: &str, value: &str) -> Result<(), SettingError> {
-        let error = |expected| SettingError { name: name.to_owned(), value: value.to_owned(), expected };
+        let error =
+            |expected| SettingError::Value { name: name.to_owned(), value: value.to_owned(), expected };
         let whole = |low: u32, high: u32| value.parse().ok().filter(|number| (low..=high).contains(number));
         match setting {
             Setting::Cpu => {
@@ -92,7 +103,12 @@ impl Settings {
                 if !valid {
                     return Err(error("up to three IP addresses, separated by commas"));
                 }
-                self.dns.get_or_insert_default().servers = servers;
+                // No servers: Docker's configuration is left alone, whatever the admin set.
+                if servers.is_empty() {
+                    self.dns = None;
+                } else {
+                    self.dns.get_or_insert_default().servers = servers;
+                }
             }
             Setting::DnsOpts | Setting::DnsSearch => {
                 let found = words(value);
@@ -109,8 +125,6 @@ impl Settings {
                     .ok_or_else(|| error("an absolute path without '..', optionally with :options"))?,
             ),
         }
-        // An empty list of servers says: leave Docker's configuration alone.
-        self.dns = self.dns.take().filter(|dns| *dns != Dns::default());
         Ok(())
     }
 }
@@ -167,12 +181,13 @@ mod tests {
     fn names_the_variable_the_value_and_what_is_allowed() {
         assert_eq!(
             resolve(&[], &["RUNQ_MEM=12x"]).unwrap_err(),
-            "RUNQ_MEM=\"12x\" is not allowed, expected MiB, a whole number from 64 to 1048576"
+            "RUNQ_MEM=12x: expected MiB, a whole number from 64 to 1048576"
         );
         assert_eq!(
             resolve(&[(Setting::Accel, "auto")], &[]).unwrap_err(),
-            "--accel=\"auto\" is not allowed, expected kvm or tcg"
+            "--accel=auto: expected kvm or tcg"
         );
+        assert!(resolve(&[], &["RUNQ_CPU=1\n2"]).unwrap_err().starts_with("RUNQ_CPU=1\\n2: "));
     }
 
     #[test]
@@ -214,5 +229,12 @@ mod tests {
         assert_eq!((dns.servers.len(), dns.options), (2, vec!["ndots:2".to_owned(), "rotate".to_owned()]));
         assert_eq!(settings.tmpfs.len(), 2);
         assert_eq!(settings.tmpfs[0].1, ["nosuid", "nodev", "noexec", "size=8m"]);
+    }
+
+    #[test]
+    fn a_resolver_configuration_has_name_servers() {
+        assert!(resolve(&[], &["RUNQ_DNS_SEARCH=example.org"]).unwrap_err().contains("--dns"));
+        let admin = [(Setting::Dns, "8.8.8.8"), (Setting::DnsOpts, "rotate")];
+        assert_eq!(resolve(&admin, &["RUNQ_DNS="]).unwrap().dns, None);
     }
 }

@@ -5,6 +5,8 @@ mod mounts;
 mod oci;
 mod refuse;
 
+pub(crate) use mounts::MODULES;
+
 use crate::settings::Settings;
 use oci::{OciGuest, OciProcess};
 use runq_contract::BUILD_ID;
@@ -48,6 +50,10 @@ pub(crate) struct Host {
     pub(crate) macvtap_major: Option<u64>,
     /// Whether there is `/dev/net/tun`.
     pub(crate) has_tun: bool,
+    /// Whether the assets have modules for the guest's kernel.
+    pub(crate) has_modules: bool,
+    /// Size in bytes of what the engine bound to `/dev/shm`.
+    pub(crate) shm_bytes: Option<u64>,
 }
 
 /// Both sides of the spec.
@@ -83,8 +89,15 @@ pub(crate) fn environment(spec: &Value) -> Vec<&str> {
     env.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// Whether the spec has been rewritten before.
-pub(crate) fn is_rewritten(spec: &Value) -> bool {
+/// Host directory that is bound to `/dev/shm`, as the engine does when the IPC namespace can be shared.
+pub(crate) fn bound_shm(spec: &Value) -> Option<&str> {
+    let mounts = spec.pointer("/mounts").and_then(Value::as_array)?;
+    let shm = mounts.iter().rev().find(|mount| mount["destination"] == "/dev/shm")?;
+    shm["source"].as_str().filter(|source| source.starts_with('/'))
+}
+
+/// Whether the spec says that it has been rewritten before.
+pub(crate) fn is_marked(spec: &Value) -> bool {
     spec.pointer("/annotations").and_then(|annotations| annotations.get(MARK)).is_some()
 }
 
@@ -102,7 +115,7 @@ pub(crate) fn rewrite(
     refuse::unsupported(&spec)?;
     let process: OciProcess = part(&spec, "/process", "process")?;
     let mut guest: OciGuest = part(&spec, "", "the container")?;
-    let mounts = mounts::split(&mut guest, settings);
+    let mounts = mounts::split(&mut guest, settings, host);
     let config = VmConfig {
         build_id: BUILD_ID.to_owned(),
         container_id: id.to_owned(),

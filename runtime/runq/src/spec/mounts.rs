@@ -8,12 +8,20 @@ use runq_contract::guest::GuestMount;
 use runq_contract::paths;
 use serde_json::{Value, json};
 
+/// Modules of the guest's kernel for `modprobe` in the container, relative to the asset tree.
+pub(crate) const MODULES: &str = "lib/modules";
+
 /// File systems that the guest's own kernel provides.
 const GUEST_KINDS: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
 
+/// Size of `/dev/shm` unless `--shm-size` says otherwise, in bytes; as in Docker.
+const DEFAULT_SHM_BYTES: u64 = 64 * 1024 * 1024;
+
 /// The guest's mounts in the order of the spec, followed by those that the admin adds.
-pub(super) fn split(guest: &mut OciGuest, settings: &Settings) -> Vec<GuestMount> {
-    let from_spec = std::mem::take(&mut guest.mounts).into_iter().filter_map(guest_mount);
+pub(super) fn split(guest: &mut OciGuest, settings: &Settings, host: &Host) -> Vec<GuestMount> {
+    let shm_bytes = host.shm_bytes.unwrap_or(DEFAULT_SHM_BYTES);
+    let from_spec =
+        std::mem::take(&mut guest.mounts).into_iter().filter_map(|mount| guest_mount(mount, shm_bytes));
     let added = settings.tmpfs.iter().map(|(destination, options)| GuestMount {
         destination: destination.clone(),
         kind: "tmpfs".to_owned(),
@@ -23,17 +31,20 @@ pub(super) fn split(guest: &mut OciGuest, settings: &Settings) -> Vec<GuestMount
     from_spec.chain(added).collect()
 }
 
-fn guest_mount(mount: OciMount) -> Option<GuestMount> {
+fn guest_mount(mount: OciMount, shm_bytes: u64) -> Option<GuestMount> {
     let OciMount { destination, kind, source, options } = mount;
     if GUEST_KINDS.contains(&kind.as_str()) {
         return Some(GuestMount { destination, kind, source, options });
     }
     // Docker binds a tmpfs of its own when the IPC mode is shareable; shared memory cannot reach into a VM.
-    (destination == "/dev/shm").then(|| GuestMount {
-        destination,
-        kind: "tmpfs".to_owned(),
-        source: "shm".to_owned(),
-        options: ["nosuid", "noexec", "nodev", "mode=1777", "size=67108864"].map(str::to_owned).into(),
+    (destination == "/dev/shm").then(|| {
+        let size = format!("size={shm_bytes}");
+        GuestMount {
+            destination,
+            kind: "tmpfs".to_owned(),
+            source: "shm".to_owned(),
+            options: ["nosuid", "noexec", "nodev", "mode=1777", &size].map(str::to_owned).into(),
+        }
     })
 }
 
@@ -46,7 +57,9 @@ pub(super) fn append(mounts: &mut Vec<Value>, settings: &Settings, host: &Host) 
     };
     mounts.push(bind(&host.assets, paths::ASSETS));
     mounts.push(bind(&host.vm_config, paths::VM_CONFIG));
-    mounts.push(bind(&format!("{}/lib/modules", host.assets), "/lib/modules"));
+    if host.has_modules {
+        mounts.push(bind(&format!("{}/{MODULES}", host.assets), "/lib/modules"));
+    }
     for (destination, options) in &settings.tmpfs {
         mounts.push(
             json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options}),

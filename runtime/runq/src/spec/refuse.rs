@@ -3,6 +3,17 @@
 use super::SpecError;
 use serde_json::Value;
 
+/// Parts of the spec that are for the host's kernel only, or would run the image's programs on it.
+const PARTS: [(&str, &str, &str); 3] = [
+    (
+        "/hooks/startContainer",
+        "a startContainer hook",
+        "it would run the image's programs on the host's kernel",
+    ),
+    ("/linux/netDevices", "a network device of the host", "the VM has those of Docker's networks only"),
+    ("/linux/intelRdt", "Intel RDT", "the VM's threads are not the container's"),
+];
+
 /// Refuses what would be unsafe or meaningless in a VM.
 pub(super) fn unsupported(spec: &Value) -> Result<(), SpecError> {
     let refuse = |option, reason| Err(SpecError::Unsupported { option, reason });
@@ -24,7 +35,21 @@ pub(super) fn unsupported(spec: &Value) -> Result<(), SpecError> {
             return refuse(option, "a VM cannot share this with another container");
         }
     }
+    for (pointer, option, reason) in PARTS {
+        if spec.pointer(pointer).is_some_and(is_set) {
+            return refuse(option, reason);
+        }
+    }
     Ok(())
+}
+
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        _ => true,
+    }
 }
 
 fn namespaces(spec: &Value) -> impl Iterator<Item = &Value> {

@@ -14,6 +14,8 @@ fn host() -> Host {
         vm_config: "/bundle/runq.json".to_owned(),
         macvtap_major: Some(246),
         has_tun: true,
+        has_modules: true,
+        shm_bytes: None,
     }
 }
 
@@ -74,8 +76,8 @@ fn unknown_fields_survive() {
 
 #[test]
 fn a_rewritten_spec_is_recognised() {
-    assert!(!is_rewritten(&read("plain.json")));
-    assert!(is_rewritten(&rewrite_golden("plain", &[]).spec));
+    assert!(!is_marked(&read("plain.json")));
+    assert!(is_marked(&rewrite_golden("plain", &[]).spec));
 }
 
 #[test]
@@ -116,4 +118,24 @@ fn refuses_what_a_vm_cannot_share() {
             .push(json!({"type": "pid", "path": "/proc/1/ns/pid"}));
     };
     assert!(refused(joined).starts_with("--pid container"));
+    let hook = |spec: &mut Value| spec["hooks"]["startContainer"] = json!([{"path": "/evil"}]);
+    assert!(refused(hook).starts_with("a startContainer hook"));
+    assert!(refused(|spec| spec["linux"]["intelRdt"] = json!({"closID": "x"})).starts_with("Intel RDT"));
+}
+
+#[test]
+fn shared_memory_of_the_engine_becomes_a_tmpfs_of_its_size() {
+    let mut spec = read("plain.json");
+    let shm =
+        json!({"destination": "/dev/shm", "type": "bind", "source": "/docker/shm", "options": ["rbind"]});
+    let mounts = spec["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| mount["destination"] != "/dev/shm");
+    mounts.push(shm.clone());
+    assert_eq!(bound_shm(&spec), Some("/docker/shm"));
+    let settings = Settings::resolve(&[], []).unwrap();
+    let host = Host { shm_bytes: Some(1024), ..host() };
+    let rewritten = rewrite(spec, &settings, &host, "id").unwrap();
+    assert!(rewritten.spec["mounts"].as_array().unwrap().contains(&shm), "runc still makes the mount point");
+    let mount = rewritten.config.guest.mounts.last().unwrap();
+    assert_eq!((mount.kind.as_str(), mount.options.last().unwrap().as_str()), ("tmpfs", "size=1024"));
 }
