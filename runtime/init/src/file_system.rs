@@ -6,7 +6,7 @@ use crate::mounts::{DEVPTS, ROOT};
 use anyhow::Context;
 use nix::sched::{CloneFlags, unshare};
 use runq_contract::guest::{Dns, Guest, GuestMount};
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use std::ffi::{CStr, CString};
@@ -173,11 +173,12 @@ fn make_readonly(path: &str) -> rustix::io::Result<()> {
         Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(error),
     }
-    let stat = rustix::fs::statvfs(path)?;
-    let kept = MountFlags::from_bits_truncate(
-        u32::try_from(stat.f_flag.bits()).unwrap_or(0)
-            & (MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC).bits(),
-    );
+    // A remount has to repeat the flags of the mount below.
+    let below = rustix::fs::statvfs(path)?.f_flag;
+    let mut kept = MountFlags::empty();
+    kept.set(MountFlags::NOSUID, below.contains(StatVfsMountFlags::NOSUID));
+    kept.set(MountFlags::NODEV, below.contains(StatVfsMountFlags::NODEV));
+    kept.set(MountFlags::NOEXEC, below.contains(StatVfsMountFlags::NOEXEC));
     rustix::mount::mount_remount(path, MountFlags::BIND | MountFlags::RDONLY | kept, c"")
 }
 
