@@ -28,6 +28,15 @@ impl Bundle {
         }
     }
 
+    /// A bundle that was built, of whatever distribution.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn any() -> Result<Self> {
+        let built = ["debian", "ubuntu"].map(Self::of).into_iter().find(|bundle| bundle.file.exists());
+        built.context("no bundle: run `make assets`")
+    }
+
     /// Builds the bundle of a distribution, unless it is there and made of the same binaries and recipe.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! daemon.json is the user's: outside of our entry it stays as it is, to the byte.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use runq_tests::bed::Bed;
 use runq_tests::bundle::Bundle;
 use runq_tests::command;
@@ -39,14 +39,14 @@ fn uninstall_restores_the_file_and_removes_the_tree() -> Result<()> {
     let (prefix, daemon_json) = (dir.path().join("prefix"), dir.path().join("daemon.json"));
     for original in [FOREIGN_DAEMON_JSON, "{}", "{\r\n\t\"debug\": true\r\n}\r\n", "{\"runtimes\":{}}"] {
         fs_err::write(&daemon_json, original)?;
-        run_install(&["--arch", workspace::ARCH], &prefix, &daemon_json)?;
+        install(&prefix, &daemon_json)?;
         let installed = fs_err::read_to_string(&daemon_json)?;
         assert!(is_original_with_insertion(&installed, original), "{installed:?} from {original:?}");
         // Again: nothing changes, nothing is written.
         let written = fs_err::metadata(&daemon_json)?.modified()?;
-        run_install(&["--arch", workspace::ARCH], &prefix, &daemon_json)?;
+        install(&prefix, &daemon_json)?;
         assert_eq!(fs_err::metadata(&daemon_json)?.modified()?, written, "written although nothing changed");
-        run_install(&["uninstall"], &prefix, &daemon_json)?;
+        command::output(runq_install(&prefix).arg("uninstall"), LIMIT)?;
         assert_eq!(fs_err::read_to_string(&daemon_json)?, original);
         assert!(!prefix.join("current").exists(), "the tree is still there");
     }
@@ -54,14 +54,16 @@ fn uninstall_restores_the_file_and_removes_the_tree() -> Result<()> {
 }
 
 /// No daemon listens there: the file is merged, and nobody is told.
-fn run_install(action: &[&str], prefix: &Path, daemon_json: &Path) -> Result<()> {
-    let bundle = ["debian", "ubuntu"].map(Bundle::of).into_iter().find(|bundle| bundle.file.exists());
-    let bundle = bundle.context("no bundle: run `make assets`")?;
+fn install(prefix: &Path, daemon_json: &Path) -> Result<()> {
+    let bundle = Bundle::any()?;
+    let mut install = runq_install(prefix);
+    install.args(["--arch", workspace::ARCH, "--docker-host", "unix:///nonexistent/docker.sock"]);
+    install.arg("--daemon-json").arg(daemon_json).arg("--bundle").arg(bundle.file);
+    command::output(install.arg("--public-key").arg(bundle.public_key), LIMIT).map(drop)
+}
+
+fn runq_install(prefix: &Path) -> Command {
     let mut install = Command::new(workspace::dist().join("runq-install"));
-    install.args(action).arg("--prefix").arg(prefix).arg("--daemon-json").arg(daemon_json);
-    install.args(["--docker-host", "unix:///nonexistent/docker.sock"]);
-    if !action.contains(&"uninstall") {
-        install.arg("--bundle").arg(bundle.file).arg("--public-key").arg(bundle.public_key);
-    }
-    command::output(&mut install, LIMIT).map(drop)
+    install.arg("--prefix").arg(prefix);
+    install
 }

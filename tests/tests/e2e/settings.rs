@@ -47,12 +47,13 @@ fn what_would_break_the_isolation_is_refused() -> Result<()> {
     let bed = Bed::shared()?;
     let other = bed.container().runtime("runc").start(&["sleep", "1000"])?;
     let joined = format!("container:{}", other.name);
+    // The one that would take the host's own network when it is not refused comes last.
     for options in [
-        ["--network", "host"],
         ["--network", &joined],
         ["--pid", "host"],
         ["--ipc", "host"],
         ["--privileged", "--init=false"],
+        ["--network", "host"],
     ] {
         let finished = bed.container().options(&options).shell("echo must not run")?;
         assert_eq!(finished.stdout_text(), "", "{options:?}");
