@@ -1,13 +1,15 @@
 //! What `runq` has to know of the host: where its own assets are, which devices exist.
 
-use crate::spec::{Host, MODULES};
+use crate::spec::{self, Host, MODULES};
 use anyhow::{Context, bail, ensure};
 use runq_contract::paths;
 use runq_contract::vm_config::Accel;
+use serde_json::Value;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Looks at everything that the rewrite depends on; `bound_shm` is what the engine binds to `/dev/shm`.
-pub(crate) fn inspect(vm_config: &Path, bound_shm: Option<&str>) -> anyhow::Result<Host> {
+/// Looks at everything that the rewrite of the spec depends on.
+pub(crate) fn inspect(vm_config: &Path, spec: &Value) -> anyhow::Result<Host> {
     let assets = assets()?;
     Ok(Host {
         has_modules: assets.join(MODULES).is_dir(),
@@ -15,7 +17,8 @@ pub(crate) fn inspect(vm_config: &Path, bound_shm: Option<&str>) -> anyhow::Resu
         vm_config: vm_config.display().to_string(),
         macvtap_major: major(&fs_err::read_to_string("/proc/devices")?, "macvtap"),
         has_tun: Path::new("/dev/net/tun").exists(),
-        shm_bytes: bound_shm.map(file_system_bytes).transpose()?,
+        joins_host_network: spec::joined_network(spec).map(is_own_network).transpose()?.unwrap_or(false),
+        shm_bytes: spec::bound_shm(spec).map(file_system_bytes).transpose()?,
     })
 }
 
@@ -40,6 +43,14 @@ fn major(devices: &str, driver: &str) -> Option<u64> {
         let (number, name) = line.trim().split_once(' ')?;
         (name == driver).then(|| number.parse().ok())?
     })
+}
+
+/// Whether a network namespace is that of this process, which is the host's: namespaces are files, the same when device
+/// and inode are (namespaces(7)).
+fn is_own_network(path: &str) -> anyhow::Result<bool> {
+    let [joined, own] = [path, "/proc/self/ns/net"].map(fs_err::metadata);
+    let [joined, own] = [joined?, own?];
+    Ok((joined.dev(), joined.ino()) == (own.dev(), own.ino()))
 }
 
 fn file_system_bytes(path: &str) -> anyhow::Result<u64> {

@@ -83,7 +83,7 @@ fn rewrite(line: &CommandLine) -> anyhow::Result<()> {
         return Ok(());
     }
     let settings = Settings::resolve(&line.settings, spec::environment(&original))?;
-    let host = host::inspect(&bundle.vm_config, spec::bound_shm(&original))?;
+    let host = host::inspect(&bundle.vm_config, &original)?;
     host::check_accel(settings.hardware.accel)?;
     let rewritten = spec::rewrite(original.clone(), &settings, &host, &line.container_id())?;
     command::check(&original, &directory)?;

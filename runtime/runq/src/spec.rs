@@ -52,6 +52,8 @@ pub(crate) struct Host {
     pub(crate) has_tun: bool,
     /// Whether the assets have modules for the guest's kernel.
     pub(crate) has_modules: bool,
+    /// Whether the network namespace that the container joins is the host's.
+    pub(crate) joins_host_network: bool,
     /// Size in bytes of what the engine bound to `/dev/shm`.
     pub(crate) shm_bytes: Option<u64>,
 }
@@ -96,6 +98,12 @@ pub(crate) fn bound_shm(spec: &Value) -> Option<&str> {
     shm["source"].as_str().filter(|source| source.starts_with('/'))
 }
 
+/// Path of the network namespace that the container joins.
+pub(crate) fn joined_network(spec: &Value) -> Option<&str> {
+    let network = refuse::namespaces(spec).find(|namespace| namespace["type"] == "network")?;
+    network["path"].as_str().filter(|path| !path.is_empty())
+}
+
 /// Whether the spec says that it has been rewritten before.
 pub(crate) fn is_marked(spec: &Value) -> bool {
     spec.pointer("/annotations").and_then(|annotations| annotations.get(MARK)).is_some()
@@ -112,7 +120,7 @@ pub(crate) fn rewrite(
     if !version.starts_with("1.") {
         return Err(SpecError::Version { found: version.to_owned() });
     }
-    refuse::unsupported(&spec)?;
+    refuse::unsupported(&spec, host)?;
     let process: OciProcess = part(&spec, "/process", "process")?;
     let mut guest: OciGuest = part(&spec, "", "the container")?;
     let mounts = mounts::split(&mut guest, settings, host);

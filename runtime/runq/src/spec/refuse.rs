@@ -1,6 +1,6 @@
 //! What a container in a VM cannot have. Refused before anything is touched, with one clear line.
 
-use super::SpecError;
+use super::{Host, SpecError};
 use serde_json::Value;
 
 /// Parts of the spec that are for the host's kernel only, or would run the image's programs on it.
@@ -15,7 +15,7 @@ const PARTS: [(&str, &str, &str); 3] = [
 ];
 
 /// Refuses what would be unsafe or meaningless in a VM.
-pub(super) fn unsupported(spec: &Value) -> Result<(), SpecError> {
+pub(super) fn unsupported(spec: &Value, host: &Host) -> Result<(), SpecError> {
     let refuse = |option, reason| Err(SpecError::Unsupported { option, reason });
     if is_privileged(spec) {
         return refuse(
@@ -26,7 +26,9 @@ pub(super) fn unsupported(spec: &Value) -> Result<(), SpecError> {
     for (namespace, option) in
         [("network", "--network host"), ("pid", "--pid host"), ("ipc", "--ipc host"), ("uts", "--uts host")]
     {
-        if !has_namespace(spec, namespace) {
+        // Docker has the container join the host's network by a path.
+        let is_hosts = namespace == "network" && host.joins_host_network;
+        if is_hosts || !has_namespace(spec, namespace) {
             return refuse(option, "a VM cannot share this with the host");
         }
     }
@@ -52,7 +54,7 @@ fn is_set(value: &Value) -> bool {
     }
 }
 
-fn namespaces(spec: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn namespaces(spec: &Value) -> impl Iterator<Item = &Value> {
     spec.pointer("/linux/namespaces").and_then(Value::as_array).into_iter().flatten()
 }
 

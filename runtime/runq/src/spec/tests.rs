@@ -15,6 +15,7 @@ fn host() -> Host {
         macvtap_major: Some(246),
         has_tun: true,
         has_modules: true,
+        joins_host_network: false,
         shm_bytes: None,
     }
 }
@@ -100,6 +101,9 @@ fn refuses_what_a_vm_cannot_share() {
         change(&mut spec);
         rewrite(spec, &settings, &host(), "id").unwrap_err().to_string()
     };
+    let joining = Host { joins_host_network: true, ..host() };
+    let joined = rewrite(read("plain.json"), &settings, &joining, "id").unwrap_err();
+    assert!(joined.to_string().starts_with("--network host"));
     fn without(spec: &mut Value, kind: &str) {
         spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != kind);
     }
