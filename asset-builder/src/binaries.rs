@@ -1,11 +1,11 @@
 //! Our own programs, as `make build` leaves them in one directory, and their build id.
 //! Runs on the build machine; programs are checked to be what the guest or a bare host can run.
 
-use crate::elf;
+use crate::elf::{self, ElfError};
 use crate::recipe::BuildRules;
-use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// What a bundle needs of our own.
 pub(crate) struct Binaries {
@@ -16,12 +16,28 @@ pub(crate) struct Binaries {
     pub(crate) init: Bytes,
 }
 
+/// Why our programs cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BinaryError {
+    #[error("cannot take the programs of this build")]
+    Read(#[from] io::Error),
+    #[error("{path} is empty", path = path.display())]
+    NoBuildId { path: PathBuf },
+    #[error("cannot use {path}", path = path.display())]
+    Elf { path: PathBuf, source: ElfError },
+    #[error("{path} is not static: it names an interpreter or needs libraries", path = path.display())]
+    NotStatic { path: PathBuf },
+}
+
 impl Binaries {
     /// Reads `runq`, `runq-install`, `proxy`, `init` and `build-id`.
-    pub(crate) fn read(folder: &Path, rules: &BuildRules) -> anyhow::Result<Self> {
-        let build_id = fs_err::read_to_string(folder.join("build-id"))?.trim().to_owned();
-        ensure!(!build_id.is_empty(), "{} is empty", folder.join("build-id").display());
-        let program = |name: &str| program(&folder.join(name), rules);
+    pub(crate) fn read(folder: &Path, rules: &BuildRules) -> Result<Self, BinaryError> {
+        let path = folder.join("build-id");
+        let build_id = fs_err::read_to_string(&path)?.trim().to_owned();
+        if build_id.is_empty() {
+            return Err(BinaryError::NoBuildId { path });
+        }
+        let program = |name: &str| program(folder.join(name), rules);
         Ok(Self {
             build_id,
             runq: program("runq")?,
@@ -32,12 +48,42 @@ impl Binaries {
     }
 }
 
-fn program(path: &Path, rules: &BuildRules) -> anyhow::Result<Bytes> {
-    let content = fs_err::read(path)?;
-    let linkage =
-        elf::linkage(&content, rules.elf()).with_context(|| format!("cannot use {}", path.display()))?;
-    if linkage.interpreter.is_some() || !linkage.needed.is_empty() {
-        bail!("{} is not static: it needs {}", path.display(), linkage.needed.join(", "));
+fn program(path: PathBuf, rules: &BuildRules) -> Result<Bytes, BinaryError> {
+    let content = fs_err::read(&path)?;
+    match elf::linkage(&content, rules.elf()) {
+        Err(source) => Err(BinaryError::Elf { path, source }),
+        Ok(linkage) if linkage.interpreter.is_some() || !linkage.needed.is_empty() => {
+            Err(BinaryError::NotStatic { path })
+        }
+        Ok(_) => Ok(content.into()),
     }
-    Ok(content.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::fixture;
+    use crate::recipe::{Architecture, ElfData, ElfMachine};
+
+    fn read(init: Vec<u8>) -> Result<Binaries, BinaryError> {
+        let rules = Architecture::load("x86_64").unwrap().build;
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["runq", "runq-install", "proxy"] {
+            fs_err::write(folder.path().join(name), fixture::elf(rules.elf(), None, &[], None)).unwrap();
+        }
+        fs_err::write(folder.path().join("init"), init).unwrap();
+        fs_err::write(folder.path().join("build-id"), "abc\n").unwrap();
+        Binaries::read(folder.path(), &rules)
+    }
+
+    #[test]
+    fn takes_static_programs_of_the_architecture_only() {
+        let x86 = (ElfMachine::X86_64, ElfData::Little);
+        assert_eq!(read(fixture::elf(x86, None, &[], None)).ok().unwrap().build_id, "abc");
+        let dynamic = fixture::elf(x86, None, &["libc.so.6"], None);
+        assert!(matches!(read(dynamic), Err(BinaryError::NotStatic { .. })));
+        let foreign = fixture::elf((ElfMachine::S390x, ElfData::Big), None, &[], None);
+        assert!(matches!(read(foreign), Err(BinaryError::Elf { .. })));
+        assert!(matches!(read(b"#!/bin/sh".to_vec()), Err(BinaryError::Elf { .. })));
+    }
 }

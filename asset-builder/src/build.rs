@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::cli::BuildArgs;
 use crate::fetch::Fetcher;
 use crate::layout::Layout;
-use crate::output::{self, Report};
+use crate::output::{Output, Report};
 use crate::packages::Packages;
 use crate::progress::Progress;
 use crate::recipe::{Architecture, Recipe};
@@ -24,7 +24,7 @@ pub(crate) fn build(args: &BuildArgs, progress: &Progress) -> anyhow::Result<Rep
     let rules = &architecture.build;
     let recipe = recipe(args)?;
     let machine = machine(&architecture, &recipe);
-    let secret_key = fs_err::read_to_string(&args.key)?;
+    let output = Output::prepare(&args.output, &args.key)?;
     let epoch = source_date_epoch()?;
     let binaries = Binaries::read(&args.binaries, rules)?;
     let base_image = args.base_image.as_ref().map(|layout| {
@@ -64,7 +64,7 @@ pub(crate) fn build(args: &BuildArgs, progress: &Progress) -> anyhow::Result<Rep
         files: layout.entries(),
         machine,
     };
-    output::write(&args.output, &manifest, &layout, &secret_key, progress)
+    output.write(&manifest, &layout, progress)
 }
 
 /// The recipe with the mirrors that the command line names.

@@ -104,10 +104,11 @@ impl<'a> Fetcher<'a> {
         let mut pauses = PAUSES.iter();
         loop {
             match self.attempt(url, size, allowed) {
-                Err(error) if error.is_transient() => match pauses.next() {
-                    Some(pause) => std::thread::sleep(*pause),
-                    None => return Err(error),
-                },
+                Err(error) if error.is_transient() => {
+                    let Some(pause) = pauses.next() else { return Err(error) };
+                    self.progress.step(&format!("  {error}: next attempt in {} s", pause.as_secs()));
+                    std::thread::sleep(*pause);
+                }
                 result => return result,
             }
         }
@@ -132,3 +133,7 @@ impl<'a> Fetcher<'a> {
         Ok(content.into())
     }
 }
+
+#[cfg(test)]
+#[path = "fetch/tests.rs"]
+mod tests;

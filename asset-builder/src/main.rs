@@ -15,6 +15,7 @@ mod deb;
 mod depmod;
 mod elf;
 mod fetch;
+mod hint;
 mod initrd;
 mod kernel;
 mod kernel_modules;
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("runq-assets: {error:#}");
-            if let Some(hint) = hint(&error) {
+            if let Some(hint) = hint::hint(&error) {
                 eprintln!("\nhint: {hint}");
             }
             FAILURE.into()
@@ -126,26 +127,4 @@ fn open(args: &BundleArgs) -> anyhow::Result<BundleReader<fs_err::File>> {
         .with_context(|| format!("cannot use {}", args.public_key.display()))?;
     BundleReader::open(fs_err::File::open(&args.bundle)?, &[key])
         .with_context(|| format!("cannot verify {}", args.bundle.display()))
-}
-
-/// What the user can do about an error that has a usual cause.
-fn hint(error: &anyhow::Error) -> Option<&'static str> {
-    let has = |what: &str| error.chain().any(|cause| cause.to_string().contains(what));
-    let hints = [
-        ("build-id", "`make build` leaves the programs and build-id in target/dist/<arch>"),
-        ("is not static", "build with `-C target-feature=+crt-static`, as `make build` does"),
-        ("which is over", "the mirror is out of date, or the clock of this machine is wrong"),
-        (
-            "is not what the index says",
-            "the mirror is being synchronised: try again later, or another one with --mirror",
-        ),
-        ("cannot fetch", "check the network, or name another mirror with --mirror"),
-        (
-            "no good signature",
-            "the archive has a new key: add its fingerprint to the recipe, after checking it",
-        ),
-        ("signature is by key", "name the signer's public key with --public-key"),
-        ("malformed or has a password", "make a key with `runq-assets keygen`"),
-    ];
-    hints.into_iter().find(|(what, _)| has(what)).map(|(_, hint)| hint)
 }

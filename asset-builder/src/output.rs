@@ -10,9 +10,11 @@ use runq_bundle::digest::{HashingWriter, Sha256Digest};
 use runq_bundle::manifest::{Entry, Manifest};
 use runq_bundle::signature;
 use serde::Serialize;
+use std::fs::Permissions;
 use std::io::{self, BufWriter, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// What was written.
 #[derive(Debug, Serialize)]
@@ -29,41 +31,57 @@ pub(crate) struct Report {
     pub(crate) distribution: String,
 }
 
-/// Signs the manifest and writes the bundle beside its final name, then renames it.
-pub(crate) fn write(
-    path: &Path,
-    manifest: &Manifest,
-    layout: &Layout,
-    secret_key: &str,
-    progress: &Progress,
-) -> anyhow::Result<Report> {
-    let manifest_bytes = manifest.to_json()?;
-    let version_id = manifest.version_id(&manifest_bytes);
-    let comment = format!("runq {version_id} {}", manifest.guest_arch);
-    let signature =
-        signature::sign(secret_key, &manifest_bytes, &comment).context("cannot sign the manifest")?;
+/// A bundle that is not written yet: what would make that fail was tried before the long work.
+pub(crate) struct Output {
+    path: PathBuf,
+    /// Beside the final name.
+    file: NamedTempFile,
+    secret_key: String,
+}
 
-    progress.step(&format!("compress {}", DecimalBytes(manifest.total_bytes())));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::NamedTempFile::new_in(folder)
-        .with_context(|| format!("cannot write to {}", folder.display()))?;
-    let mut out = HashingWriter::new(BufWriter::new(file));
-    write_bundle(&mut out, manifest, &signature, |entry| open(layout, entry))?;
-    let (out, sha256, size) = out.finish();
-    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    file.as_file().sync_all()?;
-    file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Report {
-        file: path.to_owned(),
-        size,
-        sha256,
-        installed_size: manifest.total_bytes(),
-        files: manifest.files.len(),
-        packages: manifest.packages.len(),
-        version_id,
-        distribution: manifest.distribution.clone(),
-    })
+impl Output {
+    /// Checks that the key can sign and that the directory can be written to.
+    pub(crate) fn prepare(path: &Path, key: &Path) -> anyhow::Result<Self> {
+        let secret_key = fs_err::read_to_string(key)?;
+        signature::sign(&secret_key, b"", "")
+            .with_context(|| format!("cannot sign with {}", key.display()))?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file =
+            NamedTempFile::new_in(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
+        Ok(Self { path: path.to_owned(), file, secret_key })
+    }
+
+    /// Signs the manifest, writes the bundle and gives it its name.
+    pub(crate) fn write(
+        self,
+        manifest: &Manifest,
+        layout: &Layout,
+        progress: &Progress,
+    ) -> anyhow::Result<Report> {
+        let manifest_bytes = manifest.to_json()?;
+        let version_id = manifest.version_id(&manifest_bytes);
+        let comment = format!("runq {version_id} {}", manifest.guest_arch);
+        let signature = signature::sign(&self.secret_key, &manifest_bytes, &comment)?;
+
+        progress.step(&format!("compress {}", DecimalBytes(manifest.total_bytes())));
+        let mut out = HashingWriter::new(BufWriter::new(self.file));
+        write_bundle(&mut out, manifest, &signature, |entry| open(layout, entry))?;
+        let (out, sha256, size) = out.finish();
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+        file.as_file().sync_all()?;
+        file.persist(&self.path).with_context(|| format!("cannot write {}", self.path.display()))?;
+        Ok(Report {
+            file: self.path,
+            size,
+            sha256,
+            installed_size: manifest.total_bytes(),
+            files: manifest.files.len(),
+            packages: manifest.packages.len(),
+            version_id,
+            distribution: manifest.distribution.clone(),
+        })
+    }
 }
 
 fn open(layout: &Layout, entry: &Entry) -> io::Result<Box<dyn Read>> {

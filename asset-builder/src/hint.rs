@@ -1,0 +1,83 @@
+//! What to do about an error, for the errors where that can be said. Pure.
+
+use crate::archive::ArchiveError;
+use crate::binaries::BinaryError;
+use crate::closure::ClosureError;
+use crate::fetch::FetchError;
+use crate::openpgp::OpenPgpError;
+use crate::packages::PackageError;
+use crate::release_file::ReleaseError;
+use anyhow::Error;
+use runq_bundle::signature::SignatureError;
+
+/// The hint of the innermost error that has one.
+pub(crate) fn hint(error: &Error) -> Option<&'static str> {
+    error.chain().collect::<Vec<_>>().into_iter().rev().find_map(|cause| {
+        cause
+            .downcast_ref()
+            .and_then(of_archive)
+            .or_else(|| cause.downcast_ref().and_then(of_package))
+            .or_else(|| cause.downcast_ref().and_then(of_closure))
+            .or_else(|| cause.downcast_ref().map(of_binary))
+            .or_else(|| cause.downcast_ref().and_then(of_signature))
+    })
+}
+
+fn of_archive(error: &ArchiveError) -> Option<&'static str> {
+    match error {
+        ArchiveError::Fetch(error) => of_fetch(error),
+        ArchiveError::Signature { source: OpenPgpError::NoGoodSignature { .. }, .. } => {
+            Some("if the archive has a new key, check it and add its fingerprint to the recipe")
+        }
+        ArchiveError::Release { source: ReleaseError::Expired { .. }, .. } => {
+            Some("the mirror is out of date, or the clock of this machine is wrong")
+        }
+        _ => None,
+    }
+}
+
+fn of_fetch(error: &FetchError) -> Option<&'static str> {
+    match error {
+        FetchError::Request { .. } | FetchError::Body { .. } | FetchError::Status { .. } => {
+            Some("check the network, or name another mirror with --mirror")
+        }
+        FetchError::Mismatch { .. } | FetchError::TooLarge { .. } => {
+            Some("the mirror may be in the middle of an update: try again, or name another one with --mirror")
+        }
+        FetchError::Cache(_) => Some("name a directory with --cache"),
+        FetchError::Client(_) => None,
+    }
+}
+
+fn of_package(error: &PackageError) -> Option<&'static str> {
+    match error {
+        PackageError::Fetch(error) => of_fetch(error),
+        _ => None,
+    }
+}
+
+fn of_closure(error: &ClosureError<PackageError>) -> Option<&'static str> {
+    match error {
+        ClosureError::Load(error) => of_package(error),
+        ClosureError::Missing { .. } => Some("add the package that has the file to the recipe"),
+        _ => None,
+    }
+}
+
+fn of_binary(error: &BinaryError) -> &'static str {
+    match error {
+        BinaryError::Read(_) | BinaryError::NoBuildId { .. } => {
+            "`make build` leaves the programs and their build-id in target/dist/<arch>"
+        }
+        BinaryError::Elf { .. } => "build the programs for the architecture of the bundle",
+        BinaryError::NotStatic { .. } => "build with `-C target-feature=+crt-static`, as `make build` does",
+    }
+}
+
+fn of_signature(error: &SignatureError) -> Option<&'static str> {
+    match error {
+        SignatureError::SecretKey => Some("make a key with `runq-assets keygen`"),
+        SignatureError::UnknownKey { .. } => Some("name the signer's public key with --public-key"),
+        _ => None,
+    }
+}
