@@ -35,6 +35,8 @@ fn foreign_content_is_kept_and_docker_lives_by_both() -> Result<()> {
 #[test]
 #[ignore = "needs the sandbox: run `make test`"]
 fn uninstall_restores_the_file_and_removes_the_tree() -> Result<()> {
+    // The installer keeps a version that a container uses, whose ever it is.
+    let _bed = Bed::alone()?;
     let dir = tempfile::tempdir()?;
     let (prefix, daemon_json) = (dir.path().join("prefix"), dir.path().join("daemon.json"));
     for original in [FOREIGN_DAEMON_JSON, "{}", "{\r\n\t\"debug\": true\r\n}\r\n", "{\"runtimes\":{}}"] {
@@ -46,24 +48,28 @@ fn uninstall_restores_the_file_and_removes_the_tree() -> Result<()> {
         let written = fs_err::metadata(&daemon_json)?.modified()?;
         install(&prefix, &daemon_json)?;
         assert_eq!(fs_err::metadata(&daemon_json)?.modified()?, written, "written although nothing changed");
-        command::output(runq_install(&prefix).arg("uninstall"), LIMIT)?;
+        command::output(&mut runq_install("uninstall", &prefix), LIMIT)?;
         assert_eq!(fs_err::read_to_string(&daemon_json)?, original);
         assert!(!prefix.join("current").exists(), "the tree is still there");
     }
     Ok(())
 }
 
-/// No daemon listens there: the file is merged, and nobody is told.
 fn install(prefix: &Path, daemon_json: &Path) -> Result<()> {
     let bundle = Bundle::any()?;
-    let mut install = runq_install(prefix);
-    install.args(["--arch", workspace::ARCH, "--docker-host", "unix:///nonexistent/docker.sock"]);
-    install.arg("--daemon-json").arg(daemon_json).arg("--bundle").arg(bundle.file);
+    let mut install = runq_install("install", prefix);
+    install
+        .args(["--arch", workspace::ARCH])
+        .arg("--daemon-json")
+        .arg(daemon_json)
+        .arg("--bundle")
+        .arg(bundle.file);
     command::output(install.arg("--public-key").arg(bundle.public_key), LIMIT).map(drop)
 }
 
-fn runq_install(prefix: &Path) -> Command {
+/// No daemon listens there: the file is edited, and nobody is told.
+fn runq_install(action: &str, prefix: &Path) -> Command {
     let mut install = Command::new(workspace::dist().join("runq-install"));
-    install.arg("--prefix").arg(prefix);
+    install.args([action, "--docker-host", "unix:///nonexistent/docker.sock", "--prefix"]).arg(prefix);
     install
 }
