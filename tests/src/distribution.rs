@@ -70,7 +70,7 @@ fn first_bytes(host: &str, path: &str) -> std::io::Result<Vec<u8>> {
     let address = (host, 80).to_socket_addrs()?.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
     let mut response = Vec::new();
     stream.take(4096).read_to_end(&mut response)?;
     Ok(response)
