@@ -1,12 +1,12 @@
-//! Fills a bundle from packages: the programs with what they need, the firmware, the kernel with its modules, the
-//! initrd. Runs on the build machine.
+//! Fills a bundle from packages: the programs with what they need and the firmware for the host, the kernel with its
+//! modules and the initrd for the guest. Runs on the build machine.
 
 use crate::closure::{self, Library};
 use crate::kernel_modules::ModuleTree;
 use crate::layout::Layout;
 use crate::packages::Packages;
 use crate::progress::Progress;
-use crate::recipe::{BuildRules, PackageNames};
+use crate::recipe::{BuildRules, PackageNames, Share};
 use crate::{depmod, initrd, kernel};
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -20,11 +20,13 @@ use std::collections::BTreeSet;
 pub(crate) struct MachinePaths {
     qemu: String,
     virtiofsd: String,
+    share: Share,
     firmware_dirs: Vec<String>,
 }
 
-/// A bundle in the making.
+/// A bundle in the making, seen from one of its architectures.
 pub(crate) struct Assembly<'a> {
+    /// Of the architecture whose packages these are.
     pub(crate) rules: &'a BuildRules,
     pub(crate) names: &'a PackageNames,
     pub(crate) packages: Packages<'a>,
@@ -33,20 +35,22 @@ pub(crate) struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
-    /// QEMU, virtiofsd, their libraries, and the firmware that the machine loads.
-    pub(crate) fn add_programs(&mut self, machine: &MachinePaths) -> anyhow::Result<()> {
+    /// QEMU, virtiofsd, their libraries, and the firmware that the guest's machine loads.
+    pub(crate) fn add_programs(&mut self, machine: &MachinePaths, firmware: &[String]) -> anyhow::Result<()> {
         self.progress.step("load QEMU, virtiofsd, firmware and the libraries that they need");
         for name in self.names.programs.iter().chain(&self.names.firmware) {
             self.packages.load(name)?;
         }
-        let mut roots = vec![machine.qemu.clone(), machine.virtiofsd.clone()];
-        roots.extend(self.names.opened_files.iter().cloned());
-        for name in &self.rules.firmware {
-            let mut paths = machine.firmware_dirs.iter().map(|folder| format!("{folder}/{name}"));
-            let found = paths.find(|path| self.packages.tree().resolve(path).is_some());
-            roots.push(found.with_context(|| format!("no package of the recipe has the firmware {name}"))?);
+        let mut roots = vec![machine.qemu.clone()];
+        if machine.share == Share::Virtiofs {
+            roots.push(machine.virtiofsd.clone());
         }
-        let paths = closure::closure(&mut self.packages, self.rules, &roots)?;
+        let multiarch = &self.rules.multiarch;
+        roots.extend(self.names.opened_files.iter().map(|path| path.replace("{multiarch}", multiarch)));
+        let mut paths = closure::closure(&mut self.packages, self.rules, &roots)?;
+        for name in firmware {
+            paths.extend(self.firmware(machine, name)?);
+        }
         self.progress.step(&format!("{} files of {} packages", paths.len(), self.packages.loaded().len()));
         for path in &paths {
             if let Some(node) = self.packages.tree().get(path) {
@@ -56,8 +60,17 @@ impl Assembly<'_> {
         Ok(())
     }
 
+    /// A firmware file and the links to it. It is code of the guest's architecture, if it is code at all, and needs
+    /// nothing else.
+    fn firmware(&self, machine: &MachinePaths, name: &str) -> anyhow::Result<Vec<String>> {
+        let mut paths = machine.firmware_dirs.iter().map(|folder| format!("{folder}/{name}"));
+        let found = paths.find_map(|path| self.packages.tree().resolve(&path));
+        let found = found.with_context(|| format!("no package of the recipe has the firmware {name}"))?;
+        Ok(found.links.into_iter().chain([found.path]).collect())
+    }
+
     /// The kernel as QEMU boots it, all its modules for modprobe, and the initrd with `init`.
-    pub(crate) fn add_kernel(&mut self, init: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn add_kernel(&mut self, init: &[u8], machine: &MachinePaths) -> anyhow::Result<()> {
         self.progress.step("load the kernel");
         let image = self.load_kernel()?;
         let bootable = kernel::bootable(&image, self.rules).context("cannot use the kernel")?;
@@ -75,7 +88,7 @@ impl Assembly<'_> {
             self.layout.asset(&format!("{folder}/{name}"), 0o644, content.into());
         }
 
-        let initrd = initrd::build(init, tree, &modules, &self.rules.modules)?;
+        let initrd = initrd::build(init, tree, &modules, (&self.rules.modules, machine.share))?;
         let size = DecimalBytes(initrd.bytes.len() as u64);
         self.progress.step(&format!("initrd: {size} with {} modules", initrd.module_count));
         self.layout.asset("initrd", 0o644, initrd.bytes.into());
@@ -101,7 +114,7 @@ impl Assembly<'_> {
         tree.file(path).cloned()
     }
 
-    /// The packages that gave a file or a link.
+    /// The packages of this side that gave a file or a link.
     pub(crate) fn origins(&self) -> Vec<Package> {
         let names: BTreeSet<&str> = self.layout.packages().collect();
         let records = self.packages.loaded().values().filter(|record| names.contains(record.name.as_str()));

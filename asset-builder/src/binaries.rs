@@ -5,7 +5,7 @@ use crate::elf::{self, ElfError};
 use crate::recipe::BuildRules;
 use bytes::Bytes;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What a bundle needs of our own.
 pub(crate) struct Binaries {
@@ -23,6 +23,8 @@ pub(crate) enum BinaryError {
     Read(#[from] io::Error),
     #[error("{path} is empty", path = path.display())]
     NoBuildId { path: PathBuf },
+    #[error("{path} is of build {found}, expected {expected}", path = path.display())]
+    OtherBuild { path: PathBuf, found: String, expected: String },
     #[error("cannot use {path}", path = path.display())]
     Elf { path: PathBuf, source: ElfError },
     #[error("{path} is not static: it names an interpreter or needs libraries", path = path.display())]
@@ -30,21 +32,46 @@ pub(crate) enum BinaryError {
 }
 
 impl Binaries {
-    /// Reads `runq`, `runq-install`, `proxy`, `init` and `build-id`.
-    pub(crate) fn read(folder: &Path, rules: &BuildRules) -> Result<Self, BinaryError> {
-        let path = folder.join("build-id");
+    /// Reads `runq`, `runq-install` and `proxy` from the host's directory, `init` from the guest's, and `build-id` from
+    /// both.
+    pub(crate) fn read(host: &Built<'_>, guest: &Built<'_>) -> Result<Self, BinaryError> {
+        let build_id = host.build_id()?;
+        let of_guest = guest.build_id()?;
+        if build_id != of_guest {
+            return Err(BinaryError::OtherBuild {
+                path: guest.folder.clone(),
+                found: of_guest,
+                expected: build_id,
+            });
+        }
+        Ok(Self {
+            build_id,
+            runq: host.program("runq")?,
+            runq_install: host.program("runq-install")?,
+            proxy: host.program("proxy")?,
+            init: guest.program("init")?,
+        })
+    }
+}
+
+/// What `make build` left for one architecture.
+pub(crate) struct Built<'a> {
+    pub(crate) folder: PathBuf,
+    pub(crate) rules: &'a BuildRules,
+}
+
+impl Built<'_> {
+    fn build_id(&self) -> Result<String, BinaryError> {
+        let path = self.folder.join("build-id");
         let build_id = fs_err::read_to_string(&path)?.trim().to_owned();
         if build_id.is_empty() {
             return Err(BinaryError::NoBuildId { path });
         }
-        let program = |name: &str| program(folder.join(name), rules);
-        Ok(Self {
-            build_id,
-            runq: program("runq")?,
-            runq_install: program("runq-install")?,
-            proxy: program("proxy")?,
-            init: program("init")?,
-        })
+        Ok(build_id)
+    }
+
+    fn program(&self, name: &str) -> Result<Bytes, BinaryError> {
+        program(self.folder.join(name), self.rules)
     }
 }
 
@@ -73,7 +100,8 @@ mod tests {
         }
         fs_err::write(folder.path().join("init"), init).unwrap();
         fs_err::write(folder.path().join("build-id"), "abc\n").unwrap();
-        Binaries::read(folder.path(), &rules)
+        let built = Built { folder: folder.path().to_owned(), rules: &rules };
+        Binaries::read(&built, &built)
     }
 
     #[test]

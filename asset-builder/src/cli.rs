@@ -15,6 +15,8 @@ pub(crate) struct Cli {
 const EXAMPLES: &str = "Examples:
   runq-assets keygen -o release
   runq-assets build --arch x86_64 --distro ubuntu --binaries target/dist/x86_64 --key release.key -o runq.tar.zst
+  runq-assets build --arch x86_64 --arch s390x --distro debian --binaries target/dist --key release.key -o .
+  runq-assets build --arch s390x --host x86_64 --distro debian --binaries target/dist --key release.key -o .
   runq-assets verify runq.tar.zst --public-key release.pub
   runq-assets list runq.tar.zst --public-key release.pub";
 
@@ -36,22 +38,25 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
-    /// Architecture, as in arch/.
-    #[arg(long)]
-    pub(crate) arch: String,
+    /// Architecture of the guest, as in arch/; repeatable, for one bundle each.
+    #[arg(long, required = true)]
+    pub(crate) arch: Vec<String>,
+    /// Architecture of the host that QEMU runs on, when it emulates the guest [default: that of the guest].
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) host: Option<String>,
     /// Distribution whose recipe for the architecture is compiled in.
     #[arg(long, default_value = "ubuntu", conflicts_with = "recipe")]
     pub(crate) distro: String,
     /// Use the recipe in a file instead.
     #[arg(long, value_name = "FILE")]
     pub(crate) recipe: Option<PathBuf>,
-    /// Directory with runq, runq-install, proxy, init and build-id.
+    /// Directory with runq, runq-install, proxy, init and build-id, or with a directory of these for each architecture.
     #[arg(long, value_name = "DIR")]
     pub(crate) binaries: PathBuf,
     /// Secret key to sign with.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: PathBuf,
-    /// Bundle to write.
+    /// Bundle to write, or a directory for runq-VERSION-ARCH.tar.zst (-HOST+GUEST when they differ).
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
     /// OCI layout directory; packages that it has installed in the wanted version are taken from it.

@@ -69,6 +69,7 @@ fn of_binary(error: &BinaryError) -> &'static str {
         BinaryError::Read(_) | BinaryError::NoBuildId { .. } => {
             "`make build` leaves the programs and their build-id in target/dist/<arch>"
         }
+        BinaryError::OtherBuild { .. } => "build both architectures from the same sources",
         BinaryError::Elf { .. } => "build the programs for the architecture of the bundle",
         BinaryError::NotStatic { .. } => "build with `-C target-feature=+crt-static`, as `make build` does",
     }

@@ -4,7 +4,7 @@
 use crate::cpio::Cpio;
 use crate::kernel_modules::{self, ModuleError, ModuleTree};
 use crate::module_closure;
-use crate::recipe::ModuleGroup;
+use crate::recipe::{ModuleGroup, Share};
 use crate::tree::Tree;
 
 /// Where `init` finds the list of modules, relative to the root: the runtime contract's `INITRD_MODULES`.
@@ -21,9 +21,9 @@ pub(crate) fn build(
     init: &[u8],
     tree: &Tree,
     modules: &ModuleTree,
-    groups: &[ModuleGroup],
+    (groups, share): (&[ModuleGroup], Share),
 ) -> Result<Initrd, ModuleError> {
-    let order = module_closure::load_order(modules, groups)?;
+    let order = module_closure::load_order(modules, groups, share)?;
     let folder = format!("lib/modules/{}", modules.version);
 
     let mut cpio = Cpio::new();
@@ -35,7 +35,7 @@ pub(crate) fn build(
     let mut list = String::new();
     for module in &order {
         let source = format!("usr/{folder}/{}", module.path);
-        let missing = || ModuleError::Missing { group: "initrd".to_owned(), name: source.clone() };
+        let missing = || ModuleError::NoFile { path: source.clone() };
         let content = kernel_modules::decompress(&source, tree.file(&source).ok_or_else(missing)?)?;
         let path = format!("{folder}/{}.ko", module.name);
         cpio.file(&path, 0o644, &content);

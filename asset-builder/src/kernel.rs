@@ -81,7 +81,7 @@ fn payload(image: &[u8]) -> Result<Vec<u8>, KernelError> {
 /// relocations that only the decompressor of the bzImage uses.
 fn trim(kernel: &mut Vec<u8>, rules: &BuildRules) -> Result<(), KernelError> {
     let (header, endian) = elf::header(kernel, rules.elf())?;
-    let mut end = 0;
+    let mut end = size_of::<elf::Header>() as u64;
     let mut pvh = false;
     for segment in header.program_headers(endian, &kernel[..])? {
         if matches!(segment.p_type(endian), PT_LOAD | PT_NOTE) {

@@ -6,7 +6,7 @@ use crate::elf::{self, ElfError};
 use crate::recipe::{ElfData, ElfMachine};
 use crate::tree::{NodeKind, Tree};
 use bytes::Bytes;
-use object::read::elf::FileHeader;
+use object::read::elf::{FileHeader, SectionHeader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::num::NonZero;
@@ -36,6 +36,8 @@ pub(crate) enum ModuleError {
     Compression { path: String },
     #[error("cannot decompress {path}")]
     Decompress { path: String, source: io::Error },
+    #[error("there is no {path}")]
+    NoFile { path: String },
     #[error("cannot read {path}")]
     Elf { path: String, source: ElfError },
     #[error(
@@ -158,7 +160,6 @@ fn module(path: &str, data: &[u8], expected: (ElfMachine, ElfData)) -> Result<Mo
     let sections = header.sections(endian, data)?;
     let mut module = Module { name: module_name(path), path: path.to_owned(), ..Module::default() };
     let Some((_, section)) = sections.section_by_name(endian, b".modinfo") else { return Ok(module) };
-    use object::read::elf::SectionHeader;
     for field in section.data(endian, data)?.split(|byte| *byte == 0) {
         let Some((name, value)) = std::str::from_utf8(field)?.split_once('=') else { continue };
         match name {

@@ -72,11 +72,13 @@ fn run(command: &Command) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match command {
         Command::Build(args) => {
-            let report = build::build(args, &Progress::new())?;
+            let reports = build::build_all(args, &Progress::new())?;
             if args.json {
-                serde_json::to_writer_pretty(&mut out, &report)?;
+                serde_json::to_writer_pretty(&mut out, &reports)?;
                 writeln!(out)?;
-            } else {
+                return Ok(());
+            }
+            for report in reports {
                 writeln!(
                     out,
                     "{}: {}, {} installed, {} files, {} packages of {}",

@@ -2,16 +2,17 @@
 //! Runs on the build machine.
 
 use crate::kernel_modules::{Module, ModuleError, ModuleTree};
-use crate::recipe::ModuleGroup;
+use crate::recipe::{ModuleGroup, Share};
 use std::collections::BTreeSet;
 
-/// The modules of all groups with what they need; each comes after what it needs. What is built in is left out.
+/// The modules of all groups that go with the share, with what they need; each comes after what it needs. What is built in is left out.
 pub(crate) fn load_order<'a>(
     tree: &'a ModuleTree,
     groups: &[ModuleGroup],
+    share: Share,
 ) -> Result<Vec<&'a Module>, ModuleError> {
     let mut order = Order { tree, begun: BTreeSet::new(), modules: Vec::new() };
-    for group in groups {
+    for group in groups.iter().filter(|group| group.share.is_none_or(|wanted| wanted == share)) {
         for name in &group.required {
             match tree.get(name) {
                 Some(module) => order.add(module)?,
@@ -97,7 +98,13 @@ mod tests {
     fn order(required: &[&str]) -> Result<Vec<String>, ModuleError> {
         let required = required.iter().map(|&name| name.to_owned()).collect();
         let tree = tree();
-        let modules = load_order(&tree, &[ModuleGroup { group: "test".to_owned(), required }])?;
+        let group = ModuleGroup { group: "test".to_owned(), share: None, required };
+        let other = ModuleGroup {
+            group: "other".to_owned(),
+            share: Some(Share::NineP),
+            required: vec!["nowhere".to_owned()],
+        };
+        let modules = load_order(&tree, &[group, other], Share::Virtiofs)?;
         Ok(modules.iter().map(|module| module.name.clone()).collect())
     }
 

@@ -3,7 +3,7 @@
 //! pins whom the build trusts.
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// (path below `arch/`, text) of every file there.
@@ -75,8 +75,22 @@ pub(crate) enum KernelFormat {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModuleGroup {
     pub(crate) group: String,
+    /// Only for bundles whose machine shares the root file system like this.
+    #[serde(default)]
+    pub(crate) share: Option<Share>,
     /// Each one is a file of the kernel package or built into the kernel.
     pub(crate) required: Vec<String>,
+}
+
+/// How the guest gets the container's root file system; the runtime contract's `Share`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Share {
+    /// Served by virtiofsd, in the guest's byte order.
+    #[serde(rename = "virtiofs")]
+    Virtiofs,
+    /// Served by QEMU, little-endian everywhere.
+    #[serde(rename = "9p")]
+    NineP,
 }
 
 /// A distribution for an architecture.
@@ -113,7 +127,8 @@ pub(crate) struct Archive {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PackageNames {
     pub(crate) programs: Vec<String>,
-    /// Paths of files of the programs' packages that no ELF header names, such as QEMU's modules.
+    /// Paths of files of the programs' packages that no ELF header names, such as QEMU's modules. `{multiarch}` stands
+    /// for the host architecture's directory of libraries.
     #[serde(default)]
     pub(crate) opened_files: Vec<String>,
     pub(crate) firmware: Vec<String>,
