@@ -121,7 +121,7 @@ impl<'a> Fetcher<'a> {
         if !status.is_success() {
             return Err(FetchError::Status { url: url.to_owned(), status });
         }
-        let bar = self.progress.download(url.rsplit('/').next().unwrap_or(url), size);
+        let bar = self.progress.download(label(url), size);
         let mut content = Vec::new();
         bar.wrap_read(response.take(allowed + 1))
             .read_to_end(&mut content)
@@ -132,6 +132,12 @@ impl<'a> Fetcher<'a> {
         }
         Ok(content.into())
     }
+}
+
+/// What the user sees of a URL: the file, or whose index it is when the file is named by its hash.
+fn label(url: &str) -> &str {
+    let path = url.split("/by-hash/").next().unwrap_or(url);
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 #[cfg(test)]
