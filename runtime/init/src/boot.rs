@@ -1,7 +1,7 @@
 //! The order of the steps from the kernel's first process to the end of the entrypoint.
 
 use crate::session::Session;
-use crate::{channel, kernel_modules, mounts, port::Port};
+use crate::{channel, kernel_modules, mounts, port::Port, privileges};
 use anyhow::Context;
 use runq_contract::paths;
 use tokio::task::LocalSet;
@@ -9,6 +9,7 @@ use tokio::task::LocalSet;
 /// Returns when the guest is to be switched off.
 pub(crate) fn run() -> anyhow::Result<()> {
     mounts::mount_all()?;
+    privileges::set_default_limits()?;
     kernel_modules::load_all(paths::INITRD_MODULES)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -78,8 +78,16 @@ pub(crate) async fn send(events: &Events, event: Event) {
 async fn read_control(stream: Stream, events: Events) {
     let (mut reader, writer): (ReadHalf<Stream>, _) = tokio::io::split(stream);
     send(&events, Event::Control(Control(writer))).await;
-    while let Ok(message) = read_frame(&mut reader).await {
-        send(&events, Event::Message(message)).await;
+    loop {
+        match read_frame(&mut reader).await {
+            Ok(message) => send(&events, Event::Message(message)).await,
+            // The host has closed the stream, or is gone.
+            Err(ReadError::Read(_)) => break,
+            Err(error @ ReadError::Frame(_)) => {
+                crate::kernel_log::error(&format!("the host sent an invalid message: {error}"));
+                break;
+            }
+        }
     }
     send(&events, Event::Closed).await;
 }

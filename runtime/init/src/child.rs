@@ -10,7 +10,7 @@ use nix::unistd::{AccessFlags, access, execve};
 use runq_contract::channel::StartFailure;
 use runq_contract::guest::Guest;
 use runq_contract::process::Process;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Uid};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -52,33 +52,42 @@ fn prepare(task: &Task<'_>, stdio: ChildStdio) -> anyhow::Result<()> {
     rustix::process::setsid().context("cannot start a session")?;
     let descriptors = match stdio {
         ChildStdio::Pipes(pipes) => pipes,
-        ChildStdio::Terminal(name) => open_terminal(&name, spec.user.uid)?,
+        ChildStdio::Terminal(name) => open_terminal(&name)?,
     };
     if !Path::new(&spec.cwd).is_dir() {
         std::fs::create_dir_all(&spec.cwd)
             .with_context(|| format!("cannot make the working directory {}", spec.cwd))?;
     }
     privileges::set_limits(spec)?;
-    take_descriptors(&descriptors)?;
+    take_descriptors(&descriptors, spec.user.uid)?;
     runq_sys::fork::reset_signals().context("cannot reset the signals")?;
+    // Like runc: root may enter where the user may not, and on a share where the user is known and root is nobody it
+    // is the other way round.
+    let enter_cwd = || rustix::process::chdir(spec.cwd.as_str());
+    let entered = enter_cwd();
     privileges::become_user(spec)?;
-    rustix::process::chdir(spec.cwd.as_str())
+    entered
+        .or_else(|_| enter_cwd())
         .with_context(|| format!("chdir to cwd (\"{}\") set in config.json failed", spec.cwd))
 }
 
 /// Opens the terminal by the name that it has in the container, so that ttyname(3) finds it, and makes it the
-/// controlling one. It belongs to the user.
-fn open_terminal(name: &CStr, uid: u32) -> anyhow::Result<[OwnedFd; 3]> {
+/// controlling one.
+fn open_terminal(name: &CStr) -> anyhow::Result<[OwnedFd; 3]> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let slave = rustix::fs::open(name, flags, Mode::empty()).context("cannot open the terminal")?;
     rustix::process::ioctl_tiocsctty(&slave).context("cannot take the controlling terminal")?;
-    rustix::fs::fchown(&slave, Some(rustix::fs::Uid::from_raw(uid)), None)
-        .context("cannot give the terminal to the user")?;
     let copy = || slave.try_clone().context("cannot duplicate the terminal");
     Ok([copy()?, copy()?, slave])
 }
 
-fn take_descriptors([stdin, stdout, stderr]: &[OwnedFd; 3]) -> anyhow::Result<()> {
+/// Makes them 0, 1 and 2. They belong to the user, who may open them again as `/dev/stdout` and the like.
+fn take_descriptors(descriptors: &[OwnedFd; 3], uid: u32) -> anyhow::Result<()> {
+    for descriptor in descriptors {
+        rustix::fs::fchown(descriptor, Some(Uid::from_raw(uid)), None)
+            .context("cannot give the standard descriptors to the user")?;
+    }
+    let [stdin, stdout, stderr] = descriptors;
     rustix::stdio::dup2_stdin(stdin)
         .and_then(|()| rustix::stdio::dup2_stdout(stdout))
         .and_then(|()| rustix::stdio::dup2_stderr(stderr))
@@ -94,7 +103,9 @@ fn execute(spec: &Process) -> Result<Infallible, StartError> {
             .map_err(|error| StartError::setup(&anyhow::Error::from(error).context("a NUL byte")))
     };
     let args = spec.args.iter().map(|arg| c_string(arg)).collect::<Result<Vec<_>, _>>()?;
-    let env = spec.env.iter().map(|variable| c_string(variable)).collect::<Result<Vec<_>, _>>()?;
+    let home = default_home(spec);
+    let env =
+        spec.env.iter().chain(&home).map(|variable| c_string(variable)).collect::<Result<Vec<_>, _>>()?;
     let Err(error) = execve(&c_string(&program)?, &args, &env);
     let reason = match error {
         Errno::ENOENT => StartFailure::NotFound,
@@ -103,6 +114,22 @@ fn execute(spec: &Process) -> Result<Infallible, StartError> {
     };
     let text = error.desc().to_lowercase();
     Err(StartError { reason, message: format!("exec {program}: {text}") })
+}
+
+/// `HOME` of the image's user database, unless the environment has one: what a shell and many programs rely on. The
+/// file is read as the user.
+fn default_home(spec: &Process) -> Option<String> {
+    if spec.env.iter().any(|variable| variable.starts_with("HOME=")) {
+        return None;
+    }
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    Some(format!("HOME={}", home_of(spec.user.uid, &users).unwrap_or("/")))
+}
+
+/// The sixth field of the user's line in passwd(5).
+fn home_of(uid: u32, users: &str) -> Option<&str> {
+    let has_uid = |line: &&str| line.split(':').nth(2).is_some_and(|field| field.parse() == Ok(uid));
+    users.lines().find(has_uid)?.split(':').nth(5).filter(|home| !home.is_empty())
 }
 
 /// Path of the program.
@@ -161,6 +188,17 @@ mod tests {
     fn finds_programs_in_the_environments_path() {
         assert_eq!(find("sh", &["PATH=/nowhere:/bin".to_owned()]).unwrap(), "/bin/sh");
         assert_eq!(find("/bin/sh", &[]).unwrap(), "/bin/sh");
+    }
+
+    #[test]
+    fn takes_home_from_the_user_database() {
+        let users =
+            "root:x:0:0:root:/root:/bin/sh\n# comment\nwww:x:33:33::/var/www:\nbare:x:7\nempty:x:8:8:::\n";
+        assert_eq!(home_of(33, users), Some("/var/www"));
+        assert_eq!(home_of(0, users), Some("/root"));
+        for unknown in [1, 7, 8] {
+            assert_eq!(home_of(unknown, users), None);
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod network;
 mod port;
 mod privileges;
 mod process;
+mod reaper;
 mod session;
 mod shutdown;
 mod stdio;

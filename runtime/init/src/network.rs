@@ -25,10 +25,18 @@ pub(crate) async fn configure(network: &Network) -> anyhow::Result<()> {
         let index = find(&links, interface).with_context(|| {
             format!("no network device has the address {} of {}", interface.mac, interface.name)
         })?;
-        set_up(&handle, index, interface)
+        indices.insert(interface.name.as_str(), index);
+    }
+    for link in &links {
+        let is_misnamed = |name: &str| indices.get(name).is_some_and(|index| *index != link.header.index);
+        if let Some(name) = name_of(link).filter(|name| is_misnamed(name)) {
+            make_way(&handle, link.header.index).await.with_context(|| format!("cannot rename {name}"))?;
+        }
+    }
+    for interface in &network.interfaces {
+        set_up(&handle, indices[interface.name.as_str()], interface)
             .await
             .with_context(|| format!("cannot set up {}", interface.name))?;
-        indices.insert(interface.name.as_str(), index);
     }
     for route in &network.routes {
         let index = *indices
@@ -48,6 +56,19 @@ fn find(links: &[LinkMessage], interface: &Interface) -> Option<u32> {
         })
     };
     Some(links.iter().find(has_address)?.header.index)
+}
+
+fn name_of(link: &LinkMessage) -> Option<&str> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.as_str()),
+        _ => None,
+    })
+}
+
+/// Gives a device a name of no meaning, because another one is to have the name that the kernel gave it.
+async fn make_way(handle: &Handle, index: u32) -> Result<(), rtnetlink::Error> {
+    let renamed = LinkUnspec::new_with_index(index).name(format!("runq{index}")).build();
+    handle.link().change(renamed).execute().await
 }
 
 async fn set_up(handle: &Handle, index: u32, interface: &Interface) -> anyhow::Result<()> {

@@ -8,6 +8,20 @@ use runq_contract::process::{Process, Rlimit};
 use rustix::fs::Mode;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+/// Largest value of `fs.nr_open` that every kernel takes; systemd sets it on most hosts.
+const NR_OPEN: &str = "1073741816";
+
+/// Open files of a process whose spec does not limit them, soft and hard: systemd's default. The kernel's 4096 are
+/// too few for a database, and a high soft limit slows programs that close every descriptor they might have.
+const OPEN_FILES: (u64, u64) = (1024, 524_288);
+
+/// Limits of `init`, which its children inherit. A spec may ask for all that the host's kernel allows.
+pub(crate) fn set_default_limits() -> anyhow::Result<()> {
+    std::fs::write("/proc/sys/fs/nr_open", NR_OPEN).context("cannot raise fs.nr_open")?;
+    let (soft, hard) = OPEN_FILES;
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).context("cannot raise the limit of open files")
+}
+
 /// Limits, umask and the readiness to be killed, which only root may raise.
 pub(crate) fn set_limits(spec: &Process) -> anyhow::Result<()> {
     for Rlimit { kind, soft, hard } in &spec.rlimits {

@@ -3,12 +3,9 @@
 use crate::channel::{Control, Event, Events, Stream};
 use crate::mounts::{DEVPTS, ROOT};
 use crate::process::{Order, Running, StartError};
-use crate::{network, process};
+use crate::{network, process, reaper};
 use anyhow::{Context, bail};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use runq_contract::channel::{ExitStatus, GuestMessage, HostMessage, StreamHeader, StreamKind};
 use runq_contract::guest::{Guest, Share};
 use runq_contract::network::Network;
@@ -34,7 +31,7 @@ pub(crate) struct Session {
 impl Session {
     /// Starts to watch for children that end.
     pub(crate) fn new(events: Events) -> anyhow::Result<Self> {
-        watch_children(events.clone())?;
+        reaper::watch(events.clone())?;
         // Children become members of a new PID namespace, whose PID 1 is the entrypoint.
         unshare(CloneFlags::CLONE_NEWPID).context("cannot make a PID namespace")?;
         Ok(Self {
@@ -150,22 +147,14 @@ impl Session {
         Ok(())
     }
 
-    /// Collects every child that ended, known or not.
+    /// Takes note of the processes that ended.
     fn reap(&mut self) -> anyhow::Result<()> {
-        loop {
-            let (pid, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => {
-                    (pid, ExitStatus::Code(u8::try_from(code).unwrap_or(u8::MAX)))
-                }
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, ExitStatus::Signal(signal as u8)),
-                Ok(WaitStatus::StillAlive) | Err(nix::Error::ECHILD) => return Ok(()),
-                Ok(_) => continue,
-                Err(error) => return Err(error).context("cannot wait for children"),
-            };
+        while let Some((pid, status)) = reaper::next_ended()? {
             for running in self.processes.values_mut().filter(|running| running.pid == pid) {
                 running.status = Some(status);
             }
         }
+        Ok(())
     }
 
     /// Reports the processes that ended and whose output was sent. The disks are written before the entrypoint's end
@@ -186,25 +175,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// SIGCHLD as an event.
-fn watch_children(events: Events) -> anyhow::Result<()> {
-    let mut mask = SigSet::empty();
-    mask.add(Signal::SIGCHLD);
-    mask.thread_block().context("cannot block SIGCHLD")?;
-    let queue = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .context("cannot make a signalfd")?;
-    let duplicate = queue.as_fd().try_clone_to_owned().context("cannot duplicate the signalfd")?;
-    let readiness = runq_sys::watch::watch(duplicate).context("cannot watch the signalfd")?;
-    tokio::task::spawn_local(async move {
-        while let Ok(mut ready) = readiness.readable().await {
-            while matches!(queue.read_signal(), Ok(Some(_))) {}
-            ready.clear_ready();
-            crate::channel::send(&events, Event::Child).await;
-        }
-    });
-    Ok(())
 }
 
 /// Everything around the processes.
