@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags, Uid};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -28,6 +28,12 @@ pub(crate) struct Task<'a> {
 
 /// Search path of a process without one, as in runc.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The image's user database, passwd(5).
+const USERS: &str = "/etc/passwd";
+
+/// As much of it as is read: the image may have put anything there.
+const MAX_USERS_BYTES: u64 = 1024 * 1024;
 
 /// Becomes the process, or reports and exits.
 pub(crate) fn run(task: &Task<'_>, stdio: ChildStdio, report: OwnedFd) -> ! {
@@ -122,8 +128,10 @@ fn default_home(spec: &Process) -> Option<String> {
     if spec.env.iter().any(|variable| variable.starts_with("HOME=")) {
         return None;
     }
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    Some(format!("HOME={}", home_of(spec.user.uid, &users).unwrap_or("/")))
+    let mut users = Vec::new();
+    // A database that is missing, or is not one, has no users.
+    File::open(USERS).and_then(|file| file.take(MAX_USERS_BYTES).read_to_end(&mut users)).ok();
+    Some(format!("HOME={}", home_of(spec.user.uid, &String::from_utf8_lossy(&users)).unwrap_or("/")))
 }
 
 /// The sixth field of the user's line in passwd(5).
