@@ -39,7 +39,13 @@ fn uninstall_restores_the_file_and_removes_the_tree() -> Result<()> {
     let _bed = Bed::alone()?;
     let dir = tempfile::tempdir()?;
     let (prefix, daemon_json) = (dir.path().join("prefix"), dir.path().join("daemon.json"));
-    for original in [FOREIGN_DAEMON_JSON, "{}", "{\r\n\t\"debug\": true\r\n}\r\n", "{\"runtimes\":{}}"] {
+    // dockerd forgets a runtime on reload only while the key `runtimes` is there: where we brought it, it stays.
+    for (original, restored) in [
+        (FOREIGN_DAEMON_JSON, FOREIGN_DAEMON_JSON),
+        ("{\"runtimes\":{}}", "{\"runtimes\":{}}"),
+        ("{}", "{\n    \"runtimes\": {}\n}"),
+        ("{\r\n\t\"debug\": true\r\n}\r\n", "{\r\n\t\"debug\": true,\r\n\t\"runtimes\": {}\r\n}\r\n"),
+    ] {
         fs_err::write(&daemon_json, original)?;
         install(&prefix, &daemon_json)?;
         let installed = fs_err::read_to_string(&daemon_json)?;
@@ -49,7 +55,7 @@ fn uninstall_restores_the_file_and_removes_the_tree() -> Result<()> {
         install(&prefix, &daemon_json)?;
         assert_eq!(fs_err::metadata(&daemon_json)?.modified()?, written, "written although nothing changed");
         command::output(&mut runq_install("uninstall", &prefix), LIMIT)?;
-        assert_eq!(fs_err::read_to_string(&daemon_json)?, original);
+        assert_eq!(fs_err::read_to_string(&daemon_json)?, restored);
         assert!(!prefix.join("current").exists(), "the tree is still there");
     }
     Ok(())

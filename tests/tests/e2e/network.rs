@@ -51,7 +51,8 @@ fn fetch(address: &str) -> Result<String> {
 #[ignore = "needs the sandbox: run `make test`"]
 fn interface_has_dockers_addresses_and_route() -> Result<()> {
     let bed = Bed::shared()?;
-    let container = bed.container().start_shell("ip address show eth0; ip route; echo done", "done")?;
+    let container =
+        bed.container().start_shell("ip address show eth0; ip route; echo done; sleep 1000", "done")?;
     let logs = container.logs()?;
     let gateway = container.inspect("{{.NetworkSettings.Gateway}}")?;
     let mac = container.inspect("{{.NetworkSettings.MacAddress}}")?;
