@@ -13,7 +13,7 @@ use crate::bundle::Bundle;
 use crate::daemon::Daemon;
 use crate::docker::Docker;
 use crate::{command, report, workspace};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use state::State;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,8 +36,8 @@ impl Sandbox {
     /// The one that `RUNQ_SANDBOX` names, else the one in the target directory.
     #[must_use]
     pub fn chosen() -> Self {
-        let dir = std::env::var_os("RUNQ_SANDBOX")
-            .map_or_else(|| workspace::target().join("sandbox"), PathBuf::from);
+        let named = std::env::var_os("RUNQ_SANDBOX").filter(|dir| !dir.is_empty());
+        let dir = named.map_or_else(|| workspace::target().join("sandbox"), PathBuf::from);
         Self { dir: workspace::root().join(dir) }
     }
 
@@ -129,6 +129,10 @@ impl Sandbox {
     }
 
     fn prepare(&self) -> Result<State> {
+        // `down` removes the whole directory.
+        if self.dir.exists() && fs_err::read_dir(&self.dir)?.next().is_some() {
+            bail!("{} has files and is no sandbox: choose another directory", self.dir.display());
+        }
         let state = State::new(Slot::free()?)?;
         for dir in ["etc/docker", "docker-config", "tmp"] {
             fs_err::create_dir_all(self.dir.join(dir))?;
