@@ -14,7 +14,11 @@ use runq_contract::{BUILD_ID, paths};
 use rustix::mount::MountFlags;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
+use std::time::Duration;
 use tokio::sync::mpsc;
+
+/// How long a guest that failed waits for the host.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Everything that the guest knows.
 pub(crate) struct Session {
@@ -53,6 +57,7 @@ impl Session {
             };
             if let Err(error) = outcome {
                 self.say(GuestMessage::Failed { message: format!("{error:#}") }).await?;
+                linger(&mut events).await;
                 bail!(error);
             }
         }
@@ -175,6 +180,12 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Lets the last message reach the host, which ends the VM when it has read it.
+async fn linger(events: &mut mpsc::Receiver<Event>) {
+    let closed = async { while events.recv().await.is_some_and(|event| !matches!(event, Event::Closed)) {} };
+    tokio::time::timeout(LINGER, closed).await.ok();
 }
 
 /// Everything around the processes.
