@@ -68,7 +68,8 @@ impl Slot {
         ip(&["link", "set", &bridge, "up"])
     }
 
-    /// Deletes the default bridge and what custom networks left: all links with an address of this slot.
+    /// Deletes the default bridge and what custom networks left: all links with an address of this slot, and
+    /// their ports, which a dockerd that was killed while it made them does not know.
     ///
     /// # Errors
     /// When `ip` fails.
@@ -77,6 +78,9 @@ impl Slot {
         let ours = format!(" inet {}", self.prefix());
         let links = addresses.lines().filter(|line| line.contains(&ours));
         for link in links.filter_map(|line| line.split_whitespace().nth(1)) {
+            for port in fs_err::read_dir(format!("/sys/class/net/{link}/brif"))? {
+                ip(&["link", "delete", &port?.file_name().to_string_lossy()])?;
+            }
             ip(&["link", "delete", link])?;
         }
         Ok(())
