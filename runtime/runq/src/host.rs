@@ -1,6 +1,6 @@
 //! What `runq` has to know of the host: where its own assets are, which devices exist.
 
-use crate::spec::{self, Host, MODULES};
+use crate::spec::{self, Host, MODULES, Network};
 use anyhow::{Context, bail, ensure};
 use runq_contract::paths;
 use runq_contract::vm_config::Accel;
@@ -17,7 +17,7 @@ pub(crate) fn inspect(vm_config: &Path, spec: &Value) -> anyhow::Result<Host> {
         vm_config: vm_config.display().to_string(),
         macvtap_major: major(&fs_err::read_to_string("/proc/devices")?, "macvtap"),
         has_tun: Path::new("/dev/net/tun").exists(),
-        joins_host_network: spec::joined_network(spec).map(is_own_network).transpose()?.unwrap_or(false),
+        network: spec::joined_network(spec).map(whose_network).transpose()?.unwrap_or(Network::Own),
         shm_bytes: spec::bound_shm(spec).map(file_system_bytes).transpose()?,
     })
 }
@@ -45,12 +45,22 @@ fn major(devices: &str, driver: &str) -> Option<u64> {
     })
 }
 
-/// Whether a network namespace is that of this process, which is the host's: namespaces are files, the same when device
-/// and inode are (namespaces(7)).
-fn is_own_network(path: &str) -> anyhow::Result<bool> {
-    let [joined, own] = [path, "/proc/self/ns/net"].map(fs_err::metadata);
-    let [joined, own] = [joined?, own?];
-    Ok((joined.dev(), joined.ino()) == (own.dev(), own.ino()))
+/// Who is in a network namespace. This process is in the host's. Namespaces are files, the same when device and inode
+/// are (namespaces(7)).
+fn whose_network(path: &str) -> anyhow::Result<Network> {
+    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let joined = identity(fs_err::metadata(path)?);
+    if joined == identity(fs_err::metadata("/proc/self/ns/net")?) {
+        return Ok(Network::Host);
+    }
+    for process in fs_err::read_dir("/proc")?.flatten() {
+        // Other entries of /proc have no namespaces, and a process that has ended meanwhile is in none.
+        let network = std::fs::metadata(process.path().join("ns/net"));
+        if network.is_ok_and(|metadata| identity(metadata) == joined) {
+            return Ok(Network::Container);
+        }
+    }
+    Ok(Network::Own)
 }
 
 fn file_system_bytes(path: &str) -> anyhow::Result<u64> {
@@ -76,6 +86,14 @@ pub(crate) fn check_accel(accel: Accel) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tells_whose_network_it_is() {
+        assert_eq!(whose_network("/proc/self/ns/net").unwrap(), Network::Host);
+        // A namespace that no process is in, as far as its identity goes.
+        assert_eq!(whose_network("/proc/self/ns/mnt").unwrap(), Network::Own);
+        assert!(whose_network("/proc/self/ns/nothing").is_err());
+    }
 
     #[test]
     fn finds_a_dynamic_major_number() {

@@ -39,6 +39,18 @@ const CAPABILITIES: [&str; 13] = [
     "CAP_SYS_CHROOT",
 ];
 
+/// Whose network namespace a container gets. Docker 20.10 makes one for each container, later versions and other
+/// callers have it joined by a path, as they do with that of the host or of another container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// Its own: nobody else is in it.
+    Own,
+    /// The host's.
+    Host,
+    /// Some other process is in it.
+    Container,
+}
+
 /// What `runq` found on the host.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
@@ -52,8 +64,8 @@ pub(crate) struct Host {
     pub(crate) has_tun: bool,
     /// Whether the assets have modules for the guest's kernel.
     pub(crate) has_modules: bool,
-    /// Whether the network namespace that the container joins is the host's.
-    pub(crate) joins_host_network: bool,
+    /// Who is in the network namespace that the container joins.
+    pub(crate) network: Network,
     /// Size in bytes of what the engine bound to `/dev/shm`.
     pub(crate) shm_bytes: Option<u64>,
 }

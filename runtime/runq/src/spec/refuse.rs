@@ -1,6 +1,6 @@
 //! What a container in a VM cannot have. Refused before anything is touched, with one clear line.
 
-use super::{Host, SpecError};
+use super::{Host, Network, SpecError};
 use serde_json::Value;
 
 /// Parts of the spec that are for the host's kernel only, or would run the image's programs on it.
@@ -26,14 +26,19 @@ pub(super) fn unsupported(spec: &Value, host: &Host) -> Result<(), SpecError> {
     for (namespace, option) in
         [("network", "--network host"), ("pid", "--pid host"), ("ipc", "--ipc host"), ("uts", "--uts host")]
     {
-        // Docker has the container join the host's network by a path.
-        let is_hosts = namespace == "network" && host.joins_host_network;
+        let is_hosts = namespace == "network" && host.network == Network::Host;
         if is_hosts || !has_namespace(spec, namespace) {
             return refuse(option, "a VM cannot share this with the host");
         }
     }
-    for (namespace, option) in [("pid", "--pid container:…"), ("ipc", "--ipc container:…")] {
-        if joins_namespace(spec, namespace) {
+    for (namespace, option) in
+        [("network", "--network container:…"), ("pid", "--pid container:…"), ("ipc", "--ipc container:…")]
+    {
+        let is_joined = match namespace {
+            "network" => host.network == Network::Container,
+            _ => joins_namespace(spec, namespace),
+        };
+        if is_joined {
             return refuse(option, "a VM cannot share this with another container");
         }
     }

@@ -15,7 +15,7 @@ fn host() -> Host {
         macvtap_major: Some(246),
         has_tun: true,
         has_modules: true,
-        joins_host_network: false,
+        network: Network::Own,
         shm_bytes: None,
     }
 }
@@ -101,9 +101,12 @@ fn refuses_what_a_vm_cannot_share() {
         change(&mut spec);
         rewrite(spec, &settings, &host(), "id").unwrap_err().to_string()
     };
-    let joining = Host { joins_host_network: true, ..host() };
+    let joining = Host { network: Network::Host, ..host() };
     let joined = rewrite(read("plain.json"), &settings, &joining, "id").unwrap_err();
     assert!(joined.to_string().starts_with("--network host"));
+    let joining = Host { network: Network::Container, ..host() };
+    let joined = rewrite(read("plain.json"), &settings, &joining, "id").unwrap_err();
+    assert!(joined.to_string().starts_with("--network container"));
     fn without(spec: &mut Value, kind: &str) {
         spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != kind);
     }
