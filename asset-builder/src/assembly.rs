@@ -82,7 +82,10 @@ impl Assembly<'_> {
         self.progress.step(&format!("{} modules of kernel {}", modules.modules.len(), modules.version));
         let folder = format!("usr/lib/modules/{}", modules.version);
         for (path, node) in tree.below(&folder) {
-            self.layout.add_from_package(path, node);
+            // Copies of the kernel's vDSO are for debuggers, and of other architectures than ours, too.
+            if !path.starts_with(&format!("{folder}/vdso/")) {
+                self.layout.add_from_package(path, node);
+            }
         }
         for (name, content) in depmod::files(&modules) {
             self.layout.asset(&format!("{folder}/{name}"), 0o644, content.into());
