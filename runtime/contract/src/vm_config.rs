@@ -42,12 +42,3 @@ pub enum Accel {
     /// Emulation: slow, and not a security boundary by QEMU's own policy.
     Tcg,
 }
-
-impl std::fmt::Display for Accel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Kvm => "kvm",
-            Self::Tcg => "tcg",
-        })
-    }
-}

@@ -108,12 +108,13 @@ impl Arguments {
             Accel::Kvm => &machine.cpu_kvm,
             Accel::Tcg => &machine.cpu_tcg,
         };
-        let mut kind = format!("{},accel={},memory-backend=ram", machine.machine_type, hardware.accel);
+        let mut kind = format!("{},memory-backend=ram", machine.machine_type);
         for option in &machine.machine_options {
             kind.push(',');
             kind.push_str(option);
         }
         self.option("-machine", kind);
+        self.option("-accel", accelerator(hardware));
         self.option("-cpu", cpu.clone());
         let vcpus = hardware.vcpus;
         self.option(
@@ -122,6 +123,16 @@ impl Arguments {
         );
         self.option("-m", format!("{}M", hardware.memory_mib));
         self.option("-object", format!("memory-backend-memfd,id=ram,size={}M,share=on", hardware.memory_mib));
+    }
+}
+
+/// The accelerator and its options. QEMU 10.0 that emulates several vCPUs in as many threads aborts now and then
+/// (`iotlb_to_section: Assertion`); in one thread it does not.
+fn accelerator(hardware: &Hardware) -> &'static str {
+    match hardware.accel {
+        Accel::Kvm => "kvm",
+        Accel::Tcg if hardware.vcpus > 1 => "tcg,thread=single",
+        Accel::Tcg => "tcg",
     }
 }
 
