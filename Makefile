@@ -30,7 +30,7 @@ build: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS = -C target-featur
 RUN_s390x := qemu-s390x-static
 RUST_STD  := release/rust-std.sh $(TRIPLE) $(TARGET)/rust-std
 
-.PHONY: help deps build assets check unit test e2e sandbox sandbox-down demo bench clean unit-s390x emulated
+.PHONY: help deps build assets check unit test e2e sandbox sandbox-down demo bench clean unit-s390x emulated test-foreign
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -69,6 +69,14 @@ test: deps check unit ## everything; the sandbox is up for the end-to-end tests 
 	$(MAKE) build
 	RUNQ_SANDBOX=$(TARGET)/sandbox-test $(SANDBOX) run --distro $(DISTRO:auto=debian) --accel $(ACCEL:auto=tcg) -- $(E2E)
 	$(MAKE) unit-s390x
+
+# Not those that compare with runc or are about the installer, nor a test that writes megabytes through 9p, which takes
+# minutes under emulation.
+FOREIGN := exit_code output signals terminal volume read_only network parallel
+test-foreign: build ## end-to-end tests of an s390x guest on this machine, emulated
+	$(MAKE) build ARCH=s390x
+	RUNQ_SANDBOX=$(TARGET)/sandbox-foreign $(SANDBOX) run --distro debian --accel tcg --guest s390x -- \
+		env RUNQ_TEST_RUNTIME=runq-s390x RUNQ_TEST_IMAGE=busybox-s390x $(E2E) $(FOREIGN) --skip random_bytes_made_in_the_guest
 
 sandbox: build ## a private Docker with runq in it, left running
 	$(SANDBOX) up --distro $(DISTRO) --accel $(ACCEL)

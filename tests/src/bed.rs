@@ -21,6 +21,8 @@ pub struct Bed {
     pub docker: Docker,
     /// Name of the runtime under test.
     pub runtime: String,
+    /// Image with busybox for its architecture.
+    pub image: String,
     /// Keeps tests away that look at the whole host, or that others would disturb.
     _presence: Presence,
 }
@@ -54,10 +56,11 @@ impl Bed {
             bail!("the sandbox is not up: run `make test`, or `make sandbox` first");
         }
         let runtime = std::env::var("RUNQ_TEST_RUNTIME").unwrap_or_else(|_| "runq".to_owned());
-        Ok(Self { sandbox, docker, runtime, _presence: presence })
+        let image = std::env::var("RUNQ_TEST_IMAGE").unwrap_or_else(|_| "busybox".to_owned());
+        Ok(Self { sandbox, docker, runtime, image, _presence: presence })
     }
 
-    /// A container in the making: image `busybox`, the runtime under test.
+    /// A container in the making: busybox, the runtime under test.
     #[must_use]
     pub fn container(&self) -> Recipe<'_> {
         let name = unique_name();
@@ -65,7 +68,7 @@ impl Bed {
             bed: self,
             name,
             runtime: self.runtime.clone(),
-            image: "busybox".to_owned(),
+            image: self.image.clone(),
             options: Vec::new(),
         }
     }
@@ -110,10 +113,13 @@ impl<'a> Recipe<'a> {
         self
     }
 
-    /// Takes another runtime.
+    /// Takes another runtime, which runs images of this machine's architecture.
     #[must_use]
     pub fn runtime(mut self, runtime: &str) -> Self {
-        runtime.clone_into(&mut self.runtime);
+        if runtime != self.runtime {
+            runtime.clone_into(&mut self.runtime);
+            "busybox".clone_into(&mut self.image);
+        }
         self
     }
 

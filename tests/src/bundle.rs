@@ -37,6 +37,31 @@ impl Bundle {
         built.context("no bundle: run `make assets`")
     }
 
+    /// Builds the bundle of a guest of another architecture, emulated on this one, from Debian 12: its index of s390x is
+    /// complete on every mirror.
+    ///
+    /// # Errors
+    /// When the asset builder fails, or `make build ARCH=…` was not run.
+    pub fn build_foreign(guest: &str) -> Result<Self> {
+        let dir = workspace::target().join("bundle/foreign");
+        report::step(format_args!("bundle: QEMU, kernel and modules for a guest of {guest}"));
+        fs_err::create_dir_all(&dir)?;
+        let secret = secret_key()?;
+        command::show(
+            runq_assets()
+                .args(["build", "--arch", guest, "--host", workspace::ARCH, "--recipe"])
+                .arg(workspace::root().join(format!("tests/recipes/foreign-{guest}.toml")))
+                .arg("--binaries")
+                .arg(workspace::target().join("dist"))
+                .arg("--key")
+                .arg(&secret)
+                .arg("-o")
+                .arg(&dir),
+        )?;
+        let name = format!("runq-{}-{}+{guest}.tar.zst", workspace::VERSION, workspace::ARCH);
+        Ok(Self { file: dir.join(name), public_key: secret.with_extension("pub") })
+    }
+
     /// Builds the bundle of a distribution, unless it is there and made of the same binaries and recipe.
     ///
     /// # Errors

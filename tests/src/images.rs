@@ -21,7 +21,7 @@ const PATH: &str = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 pub fn load(docker: &Docker) -> Result<()> {
     if !is_loaded(docker, "busybox") {
         report::step("image busybox: from Debian's busybox-static");
-        import(docker, "busybox", "sh", &busybox()?)?;
+        import(docker, "busybox", "sh", &busybox(&fs_err::read("/bin/busybox")?)?)?;
     }
     if !is_loaded(docker, "debian") {
         report::step(format_args!("image debian: {SUITE}, minimal"));
@@ -30,13 +30,72 @@ pub fn load(docker: &Docker) -> Result<()> {
     Ok(())
 }
 
+/// Loads `busybox-<arch>` for another architecture unless the daemon has it. The program is Debian's, fetched and verified by
+/// an apt that keeps its state in the cache; the applets are taken to be those of this machine's busybox.
+///
+/// # Errors
+/// When it cannot be made or loaded.
+pub fn load_foreign(docker: &Docker, arch: &str) -> Result<()> {
+    let name = format!("busybox-{arch}");
+    if is_loaded(docker, &name) {
+        return Ok(());
+    }
+    report::step(format_args!("image {name}: from Debian's busybox-static for {arch}"));
+    let work = tempfile::tempdir()?;
+    let dir = work.path();
+    for sub in ["lists/partial", "archives/partial", "root"] {
+        fs_err::create_dir_all(dir.join(sub))?;
+    }
+    let source = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main\n";
+    fs_err::write(dir.join("sources.list"), source)?;
+    fs_err::write(dir.join("status"), "")?;
+    let apt = |action: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        apt.current_dir(dir.join("archives")).args(["-qq", "-o", "Dir::Etc::SourceParts=-", "-o"]);
+        apt.args([&format!("APT::Architecture={arch}"), "-o", "APT::Sandbox::User=root"]);
+        for (option, path) in [
+            ("Dir::Etc::SourceList", "sources.list"),
+            ("Dir::State::Lists", "lists"),
+            ("Dir::State::status", "status"),
+            ("Dir::Cache::Archives", "archives"),
+        ] {
+            apt.args(["-o", &format!("{option}={}", dir.join(path).display())]);
+        }
+        command::show(apt.args(action))
+    };
+    apt(&["update"])?;
+    apt(&["download", "busybox-static"])?;
+    let deb = fs_err::read_dir(dir.join("archives"))?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .context("apt downloaded no package")?;
+    command::show(Command::new("dpkg-deb").arg("-x").arg(deb).arg(dir.join("root")))?;
+    let binary = fs_err::read(dir.join("root/bin/busybox"))?;
+    let platform = format!("linux/{arch}");
+    import_for(docker, (&name, Some(&platform)), "sh", &busybox(&binary)?)
+}
+
 /// Makes an image of a tar archive.
 ///
 /// # Errors
 /// When `docker import` fails.
 pub fn import(docker: &Docker, name: &str, shell: &str, tar: &[u8]) -> Result<()> {
+    import_for(docker, (name, None), shell, tar)
+}
+
+fn import_for(
+    docker: &Docker,
+    (name, platform): (&str, Option<&str>),
+    shell: &str,
+    tar: &[u8],
+) -> Result<()> {
     let mut import = docker.command();
-    import.args(["import", "--change", PATH, "--change", &format!("CMD [\"{shell}\"]"), "-", name]);
+    import.args(["import", "--change", PATH, "--change", &format!("CMD [\"{shell}\"]")]);
+    if let Some(platform) = platform {
+        import.args(["--platform", platform]);
+    }
+    import.args(["-", name]);
     let finished = command::run(&mut import, tar, LIMIT)?;
     if finished.code != 0 {
         bail!("cannot import {name}: {}", finished.stderr_text());
@@ -49,8 +108,7 @@ fn is_loaded(docker: &Docker, name: &str) -> bool {
 }
 
 /// One static program, a link for each of its applets, and the few files that name the users.
-fn busybox() -> Result<Vec<u8>> {
-    let binary = fs_err::read("/bin/busybox")?;
+fn busybox(binary: &[u8]) -> Result<Vec<u8>> {
     let applets = command::output(Command::new("/bin/busybox").arg("--list-full"), LIMIT)?;
     let mut rootfs = Rootfs::new();
     for dir in
@@ -58,7 +116,7 @@ fn busybox() -> Result<Vec<u8>> {
     {
         rootfs.directory(dir, if dir == "tmp" { 0o1777 } else { 0o755 })?;
     }
-    rootfs.file("bin/busybox", 0o755, &binary)?;
+    rootfs.file("bin/busybox", 0o755, binary)?;
     let users = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n";
     rootfs.file("etc/passwd", 0o644, users.as_bytes())?;
     rootfs.file("etc/group", 0o644, b"root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n")?;

@@ -122,6 +122,27 @@ impl Sandbox {
         command::show(&mut install)
     }
 
+    /// Installs a bundle whose guest is of another architecture beside the native one, as runtime `runq-<guest>`.
+    ///
+    /// # Errors
+    /// When runq-install refuses.
+    pub fn install_foreign(&self, bundle: &Bundle, guest: &str) -> Result<()> {
+        let mut install = Command::new(workspace::dist().join("runq-install"));
+        install
+            .args(["--arch", &format!("{}+{guest}", workspace::ARCH)])
+            .arg("--bundle")
+            .arg(&bundle.file)
+            .arg("--public-key")
+            .arg(&bundle.public_key)
+            .arg("--prefix")
+            .arg(self.dir.join(format!("var/lib/runq-{guest}")))
+            .arg("--daemon-json")
+            .arg(self.daemon_json())
+            .args(["--docker-host", &self.docker_host(), "--name", &format!("runq-{guest}")])
+            .args(["--runtime-arg=--accel", "--runtime-arg=tcg"]);
+        command::show(&mut install)
+    }
+
     /// Its Docker.
     #[must_use]
     pub fn docker(&self) -> Docker {

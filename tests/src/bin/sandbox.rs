@@ -43,7 +43,7 @@ enum Action {
     },
 }
 
-#[derive(Args, Clone, Copy)]
+#[derive(Args)]
 struct Choices {
     /// Whose packages.
     #[arg(long, value_enum, default_value = "auto")]
@@ -51,6 +51,9 @@ struct Choices {
     /// How QEMU executes guest code.
     #[arg(long, value_enum, default_value = "auto")]
     accel: Accel,
+    /// Also a runtime for guests of this architecture, emulated: runq-ARCH, with the image busybox-ARCH.
+    #[arg(long, value_name = "ARCH")]
+    guest: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -68,27 +71,27 @@ fn act(action: Action) -> Result<()> {
     match action {
         Action::Bundle { distro } => Bundle::build(distro.recipe()).map(drop),
         Action::Up(choices) => {
-            up(&sandbox, choices)?;
+            up(&sandbox, &choices)?;
             say(&demo::next_steps(&sandbox.docker_host()));
             Ok(())
         }
         Action::Down => sandbox.down(),
         Action::Demo(choices) => {
-            up(&sandbox, choices)?;
+            up(&sandbox, &choices)?;
             say(&demo::run(&sandbox.docker(), &sandbox.docker_host())?);
             Ok(())
         }
         Action::Bench(choices) => {
-            let accel = up(&sandbox, choices)?;
+            let accel = up(&sandbox, &choices)?;
             say(&bench::run(&sandbox.docker(), &sandbox.prefix(), accel)?);
             Ok(())
         }
-        Action::Run { choices, command } => run(&sandbox, choices, &command),
+        Action::Run { choices, command } => run(&sandbox, &choices, &command),
     }
 }
 
 /// Gives the accelerator that was chosen.
-fn up(sandbox: &Sandbox, choices: Choices) -> Result<&'static str> {
+fn up(sandbox: &Sandbox, choices: &Choices) -> Result<&'static str> {
     if !rustix::process::geteuid().is_root() {
         bail!("the sandbox needs root: it starts a Docker daemon");
     }
@@ -100,10 +103,14 @@ fn up(sandbox: &Sandbox, choices: Choices) -> Result<&'static str> {
     report::step(format_args!("registering runq with --accel {accel}"));
     sandbox.install(&bundle, Some(accel))?;
     images::load(&sandbox.docker())?;
+    if let Some(guest) = &choices.guest {
+        sandbox.install_foreign(&Bundle::build_foreign(guest)?, guest)?;
+        images::load_foreign(&sandbox.docker(), guest)?;
+    }
     Ok(accel)
 }
 
-fn run(sandbox: &Sandbox, choices: Choices, words: &[String]) -> Result<()> {
+fn run(sandbox: &Sandbox, choices: &Choices, words: &[String]) -> Result<()> {
     let (program, args) = words.split_first().context("no command")?;
     let result = up(sandbox, choices).and_then(|_| {
         let mut command = Command::new(program);

@@ -1,7 +1,7 @@
 //! End-to-end tests: the real Docker, a real VM. One behaviour per file; one program, so that it is linked once
 //! and tests that need the host for themselves can keep the others away. On the host as root, in the sandbox.
 //!
-//! `RUNQ_TEST_RUNTIME` names the runtime under test (`runq` when absent).
+//! `RUNQ_TEST_RUNTIME` names the runtime under test (`runq` when absent), `RUNQ_TEST_IMAGE` an image with busybox for it.
 
 mod bundle;
 mod daemon_json;
