@@ -53,10 +53,10 @@ pub fn run(command: &mut Command, stdin: &[u8], timeout: Duration) -> Result<Fin
     match status {
         Some(status) => Ok(Finished { code: exit_code(status), stdout, stderr }),
         None => bail!(
-            "{name} did not end within {} s; it said on stdout {:?}, on stderr {:?}",
+            "{name} did not end within {} s; it said on stdout {}, on stderr {}",
             timeout.as_secs(),
-            String::from_utf8_lossy(&stdout),
-            String::from_utf8_lossy(&stderr)
+            last_words(&stdout),
+            last_words(&stderr)
         ),
     }
 }
@@ -123,6 +123,14 @@ pub fn wait_until(what: &str, timeout: Duration, mut condition: impl FnMut() -> 
 pub fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// The end of an output, for messages; a test may pass megabytes of binary data.
+fn last_words(output: &[u8]) -> String {
+    const SHOWN: usize = 1000;
+    let start = output.len().saturating_sub(SHOWN);
+    let omitted = if start == 0 { String::new() } else { format!("({start} bytes) … ") };
+    format!("{omitted}\"{}\"", output[start..].escape_ascii())
 }
 
 fn exit_code(status: ExitStatus) -> i32 {

@@ -103,21 +103,10 @@ impl Sandbox {
     /// # Errors
     /// When runq-install refuses.
     pub fn install(&self, bundle: &Bundle, accel: Option<&str>) -> Result<()> {
-        let mut install = Command::new(workspace::dist().join("runq-install"));
-        install
-            .args(["--arch", workspace::ARCH])
-            .arg("--bundle")
-            .arg(&bundle.file)
-            .arg("--public-key")
-            .arg(&bundle.public_key);
-        install.arg("--prefix").arg(self.prefix());
+        let mut install = runq_install(workspace::ARCH, bundle, &self.prefix());
         match accel {
             None => install.arg("--no-docker"),
-            Some(accel) => install
-                .arg("--daemon-json")
-                .arg(self.daemon_json())
-                .args(["--docker-host", &self.docker_host(), "--name", "runq"])
-                .args(["--runtime-arg=--accel", &format!("--runtime-arg={accel}")]),
+            Some(accel) => self.register(&mut install, "runq", accel),
         };
         command::show(&mut install)
     }
@@ -127,20 +116,18 @@ impl Sandbox {
     /// # Errors
     /// When runq-install refuses.
     pub fn install_foreign(&self, bundle: &Bundle, guest: &str) -> Result<()> {
-        let mut install = Command::new(workspace::dist().join("runq-install"));
+        let name = format!("runq-{guest}");
+        let prefix = self.dir.join("var/lib").join(&name);
+        let mut install = runq_install(&format!("{}+{guest}", workspace::ARCH), bundle, &prefix);
+        command::show(self.register(&mut install, &name, "tcg"))
+    }
+
+    fn register<'a>(&self, install: &'a mut Command, name: &str, accel: &str) -> &'a mut Command {
         install
-            .args(["--arch", &format!("{}+{guest}", workspace::ARCH)])
-            .arg("--bundle")
-            .arg(&bundle.file)
-            .arg("--public-key")
-            .arg(&bundle.public_key)
-            .arg("--prefix")
-            .arg(self.dir.join(format!("var/lib/runq-{guest}")))
             .arg("--daemon-json")
             .arg(self.daemon_json())
-            .args(["--docker-host", &self.docker_host(), "--name", &format!("runq-{guest}")])
-            .args(["--runtime-arg=--accel", "--runtime-arg=tcg"]);
-        command::show(&mut install)
+            .args(["--docker-host", &self.docker_host(), "--name", name])
+            .args(["--runtime-arg=--accel", &format!("--runtime-arg={accel}")])
     }
 
     /// Its Docker.
@@ -228,6 +215,13 @@ impl Sandbox {
 }
 
 const LIMIT: Duration = Duration::from_secs(60);
+
+fn runq_install(arch: &str, bundle: &Bundle, prefix: &Path) -> Command {
+    let mut install = Command::new(workspace::dist().join("runq-install"));
+    install.args(["--arch", arch]).arg("--bundle").arg(&bundle.file);
+    install.arg("--public-key").arg(&bundle.public_key).arg("--prefix").arg(prefix);
+    install
+}
 
 fn flags(pairs: &[(&str, PathBuf)]) -> Vec<String> {
     let texts = pairs.iter().flat_map(|(flag, path)| [(*flag).to_owned(), path.display().to_string()]);
