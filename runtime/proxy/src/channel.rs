@@ -175,29 +175,4 @@ async fn read_message(reader: &mut (impl AsyncRead + Unpin)) -> anyhow::Result<O
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn block_on<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-    }
-
-    #[test]
-    fn reads_messages_until_the_stream_ends() {
-        let mut bytes = channel::encode(&GuestMessage::Ready).unwrap();
-        bytes.extend([0, 0]);
-        let mut reader = bytes.as_slice();
-        assert_eq!(block_on(read_message(&mut reader)).unwrap(), Some(GuestMessage::Ready));
-        assert_eq!(block_on(read_message(&mut reader)).unwrap(), None);
-    }
-
-    #[test]
-    fn refuses_oversize_and_malformed_messages() {
-        for bytes in
-            [&b"\x00\x01\x00\x01"[..], b"\xff\xff\xff\xff", b"\x00\x00\x00\x02[]", b"\x00\x00\x00\x00"]
-        {
-            let mut reader = bytes;
-            assert!(block_on(read_message(&mut reader)).is_err(), "{bytes:?}");
-        }
-    }
-}
+mod tests;
