@@ -28,3 +28,6 @@ pub(crate) fn is_safe_word(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod world_tests;

@@ -68,6 +68,12 @@ fn of_config(error: &ConfigError) -> Option<&'static str> {
 fn of_config_file(error: &ConfigFileError) -> Option<&'static str> {
     match error {
         ConfigFileError::Changed { .. } => Some("run the command again"),
+        ConfigFileError::Encoding { .. } => {
+            Some("convert the file to UTF-8, or keep it untouched with --no-docker")
+        }
+        ConfigFileError::Fixed { .. } => Some(
+            "edit the file where it comes from, or name another with --daemon-json, or keep it untouched with --no-docker",
+        ),
         _ => None,
     }
 }

@@ -52,6 +52,9 @@ impl Registration {
         let file = ConfigFile::read(daemon_json)?;
         let before = file.text().map(str::to_owned);
         let after = edit(file.text()).with_context(|| format!("cannot edit {}", file.path().display()))?;
+        if before != after {
+            file.check_replaceable()?;
+        }
         let wanted = runtime_entry(after.as_deref().unwrap_or_default(), name)?;
         let daemon = if docker.no_reload {
             DaemonState::LeftAlone

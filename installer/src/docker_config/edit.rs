@@ -222,7 +222,7 @@ impl<'a> Style<'a> {
         let first = root.properties.first().map(|property| &text[root.range.start + 1..property.range.start]);
         let indent = first.and_then(|space| space.rsplit_once('\n')).map(|(_, indent)| indent);
         Self {
-            newline: if body.contains("\r\n") { "\r\n" } else { "\n" },
+            newline: if text.contains("\r\n") { "\r\n" } else { "\n" },
             indent: indent.filter(|indent| !indent.is_empty()).unwrap_or(DEFAULT_INDENT),
             one_line: !body.contains('\n') && !root.properties.is_empty(),
         }

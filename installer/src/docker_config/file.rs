@@ -5,7 +5,11 @@
 //! and mode stay; what a killed run leaves is cleared by the next change. Not covered: extended attributes and ACLs, which go with the old file; a writer in the instant between
 //! the last look and the rename.
 
-use rustix::fs::{FlockOperation, Gid, Mode, Uid, fchmod, fchown, flock};
+use rustix::fs::{
+    Access, AtFlags, CWD, FlockOperation, Gid, Mode, StatxAttributes, StatxFlags, Uid, access, fchmod,
+    fchown, flock, statx,
+};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -25,8 +29,10 @@ pub(crate) enum ConfigFileError {
     Read { path: PathBuf, source: io::Error },
     #[error("{path} is not a regular file of at most {MAX_BYTES} bytes")]
     Kind { path: PathBuf },
-    #[error("{path} is not UTF-8 from byte {position} on")]
-    Encoding { path: PathBuf, position: usize, source: std::string::FromUtf8Error },
+    #[error("{path} is not UTF-8: line {line} column {column}")]
+    Encoding { path: PathBuf, line: usize, column: usize, source: std::string::FromUtf8Error },
+    #[error("{path} {reason}")]
+    Fixed { path: PathBuf, reason: &'static str },
     #[error("{path} was changed by somebody else in the meantime")]
     Changed { path: PathBuf },
     #[error("cannot {action} {path}")]
@@ -58,13 +64,8 @@ impl ConfigFile {
         if !metadata.is_file() || metadata.len() > MAX_BYTES {
             return Err(ConfigFileError::Kind { path });
         }
-        let text = String::from_utf8(std::fs::read(&path).map_err(read_error)?).map_err(|source| {
-            ConfigFileError::Encoding {
-                path: path.clone(),
-                position: source.utf8_error().valid_up_to(),
-                source,
-            }
-        })?;
+        let text = String::from_utf8(std::fs::read(&path).map_err(read_error)?)
+            .map_err(|source| encoding_error(path.clone(), source))?;
         Ok(Self { path, text: Some(text) })
     }
 
@@ -99,10 +100,45 @@ impl ConfigFile {
             Some(old) => Some(self.write_backup(&directory, old).map_err(failed("back up"))?),
             None => None,
         };
+        if let Err(error) = self.exchange(&directory, text) {
+            // Without a change there is nothing to go back to. The first error is the one that counts.
+            backup.map(std::fs::remove_file).transpose().unwrap_or_default();
+            return Err(error);
+        }
+        sync(&directory).map_err(failed("sync the directory of"))?;
+        self.text = text.map(str::to_owned);
+        Ok(backup)
+    }
+
+    /// Checks that the file can be replaced, before anything is done that relies on it.
+    pub(crate) fn check_replaceable(&self) -> Result<(), ConfigFileError> {
+        let fixed = |reason| Err(ConfigFileError::Fixed { path: self.path.clone(), reason });
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        match access(directory, Access::WRITE_OK) {
+            Err(Errno::ROFS) => return fixed("is on a read-only file system"),
+            Err(Errno::ACCESS | Errno::PERM) => return fixed("is in a directory that cannot be written"),
+            _ => {}
+        }
+        // Kernels before 5.8 do not know all attributes, and rename(2) tells the same later.
+        let Ok(status) = statx(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE) else {
+            return Ok(());
+        };
+        if status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+            return fixed("is a mount of its own and cannot be replaced");
+        }
+        if status.stx_attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND) {
+            return fixed("is immutable");
+        }
+        Ok(())
+    }
+
+    fn exchange(&self, directory: &Path, text: Option<&str>) -> Result<(), ConfigFileError> {
+        let failed = |action| {
+            let path = self.path.clone();
+            move |source| ConfigFileError::Write { action, path, source }
+        };
         let new = match text {
-            Some(text) => {
-                Some(self.write_beside(&directory, text).map_err(failed("write a new version of"))?)
-            }
+            Some(text) => Some(self.write_beside(directory, text).map_err(failed("write a new version of"))?),
             None => None,
         };
         if Self::read(&self.path)?.text != self.text {
@@ -110,15 +146,10 @@ impl ConfigFile {
         }
         match new {
             Some(new) => {
-                new.persist(&self.path).map_err(|error| error.error).map(drop).map_err(failed("replace"))?;
+                new.persist(&self.path).map_err(|error| error.error).map(drop).map_err(failed("replace"))
             }
-            None => std::fs::remove_file(&self.path).map_err(failed("remove"))?,
+            None => std::fs::remove_file(&self.path).map_err(failed("remove")),
         }
-        File::open(&directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(failed("sync the directory of"))?;
-        self.text = text.map(str::to_owned);
-        Ok(backup)
     }
 
     /// A new file with the owner and mode of the old one, on the disk.
@@ -157,90 +188,19 @@ impl ConfigFile {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
-    fn names(directory: &Path) -> Vec<String> {
-        let names = std::fs::read_dir(directory).unwrap();
-        let mut names: Vec<_> = names.map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn keeps_the_link_the_mode_and_a_backup() {
-        let directory = tempfile::tempdir().unwrap();
-        let (real, link) = (directory.path().join("real.json"), directory.path().join("daemon.json"));
-        std::fs::write(&real, "old").unwrap();
-        std::fs::set_permissions(&real, PermissionsExt::from_mode(0o640)).unwrap();
-        symlink("real.json", &link).unwrap();
-
-        let mut file = ConfigFile::read(&link).unwrap();
-        let backup = file.replace(Some("new")).unwrap().unwrap();
-
-        assert_eq!(std::fs::read_to_string(&link).unwrap(), "new");
-        assert_eq!(std::fs::read_to_string(backup).unwrap(), "old");
-        assert!(link.symlink_metadata().unwrap().is_symlink());
-        assert_eq!(real.metadata().unwrap().mode() & 0o7777, 0o640);
-    }
-
-    #[test]
-    fn creates_a_file_and_its_directory_without_a_backup() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("etc/docker/daemon.json");
-        let mut file = ConfigFile::read(&path).unwrap();
-        assert_eq!(file.text(), None);
-        assert_eq!(file.replace(Some("{}")).unwrap(), None);
-        assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o644);
-        assert_eq!(names(path.parent().unwrap()), ["daemon.json"]);
-        file.replace(None).unwrap();
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn writes_nothing_when_nothing_changes() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("daemon.json");
-        std::fs::write(&path, "same").unwrap();
-        let inode = path.metadata().unwrap().ino();
-        assert_eq!(ConfigFile::read(&path).unwrap().replace(Some("same")).unwrap(), None);
-        assert_eq!(path.metadata().unwrap().ino(), inode);
-        assert_eq!(names(directory.path()), ["daemon.json"]);
-    }
-
-    #[test]
-    fn clears_what_a_killed_run_has_left() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("daemon.json");
-        std::fs::write(directory.path().join(".daemon.json.runq-new"), "half").unwrap();
-        ConfigFile::read(&path).unwrap().replace(Some("{}")).unwrap();
-        assert_eq!(names(directory.path()), ["daemon.json"]);
-    }
-
-    #[test]
-    fn refuses_to_overwrite_what_somebody_else_has_written() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("daemon.json");
-        std::fs::write(&path, "old").unwrap();
-        let mut file = ConfigFile::read(&path).unwrap();
-        std::fs::write(&path, "theirs").unwrap();
-        assert!(matches!(file.replace(Some("ours")), Err(ConfigFileError::Changed { .. })));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "theirs");
-    }
-
-    #[test]
-    fn refuses_other_encodings_dangling_links_and_directories() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        std::fs::write(path("utf16"), b"\xff\xfe{\0}\0").unwrap();
-        symlink("nowhere", path("dangling")).unwrap();
-        assert!(matches!(
-            ConfigFile::read(&path("utf16")),
-            Err(ConfigFileError::Encoding { position: 0, .. })
-        ));
-        assert!(matches!(ConfigFile::read(&path("dangling")), Err(ConfigFileError::Read { .. })));
-        assert!(matches!(ConfigFile::read(directory.path()), Err(ConfigFileError::Kind { .. })));
-    }
+/// Makes the names in a directory survive a power loss.
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
+
+/// Counts columns in bytes, as the messages about JSON do.
+fn encoding_error(path: PathBuf, source: std::string::FromUtf8Error) -> ConfigFileError {
+    let good = &source.as_bytes()[..source.utf8_error().valid_up_to()];
+    let line_start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |position| position + 1);
+    let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+    ConfigFileError::Encoding { path, line, column: good.len() - line_start + 1, source }
+}
+
+#[cfg(test)]
+#[path = "file/tests.rs"]
+mod tests;
