@@ -28,6 +28,8 @@ const EXIT_DIFFERENCES: u8 = 1;
 const EXIT_FAILED: u8 = 125;
 
 fn main() -> ExitCode {
+    // Directories on the way to ours are for everybody to enter and for nobody else to write.
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let command = Cli::parse().into_command();
     let json = command.json();
     let (text, code) = match run(&command) {
