@@ -3,38 +3,9 @@
 //! runc byte for byte, flags that it learns in the future included.
 
 use crate::log::Log;
+use crate::settings;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-
-/// A setting that the admin gives in `runtimeArgs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Setting {
-    /// `--cpu`
-    Cpu,
-    /// `--mem`
-    Mem,
-    /// `--accel`
-    Accel,
-    /// `--dns`
-    Dns,
-    /// `--dns-opts`
-    DnsOpts,
-    /// `--dns-search`
-    DnsSearch,
-    /// `--tmpfs`
-    Tmpfs,
-}
-
-/// Our flags, all of which take a value.
-const SETTINGS: [(&str, Setting); 7] = [
-    ("cpu", Setting::Cpu),
-    ("mem", Setting::Mem),
-    ("accel", Setting::Accel),
-    ("dns", Setting::Dns),
-    ("dns-opts", Setting::DnsOpts),
-    ("dns-search", Setting::DnsSearch),
-    ("tmpfs", Setting::Tmpfs),
-];
 
 /// runc's global flags that take a value.
 const RUNC_FLAGS_WITH_VALUE: [&str; 5] = ["root", "log", "log-format", "criu", "rootless"];
@@ -55,8 +26,10 @@ const RUNC: &str = "runc";
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CommandLine {
-    /// Our settings in the order given; a later one wins, but for those that add up.
-    pub(crate) settings: Vec<(Setting, String)>,
+    /// Our settings in the order given, by flag; a later one wins, but for those that add up.
+    pub(crate) settings: Vec<(String, String)>,
+    /// The file of settings: `--config`.
+    pub(crate) config: Option<PathBuf>,
     /// The runc to use: `--runc`, a flag for tests.
     pub(crate) runc: PathBuf,
     /// Everything for runc: its global flags, the command, the arguments.
@@ -93,6 +66,7 @@ impl CommandLine {
     pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, CliError> {
         let mut line = Self {
             settings: Vec::new(),
+            config: None,
             runc: PathBuf::from(RUNC),
             runc_args: Vec::new(),
             command: None,
@@ -111,12 +85,15 @@ impl CommandLine {
             };
             unknown = None;
             let takes_value = RUNC_FLAGS_WITH_VALUE.contains(&name.as_str());
-            if let Some((_, setting)) = SETTINGS.iter().find(|(known, _)| *known == name) {
-                let value = value_of(&name, inline, &mut args)?.into_string();
-                let value = value.map_err(|_value| CliError::NotUtf8 { flag: name })?;
-                line.settings.push((*setting, value));
+            if let Some(row) = settings::find(&name) {
+                let on = row.is_switch().then(|| OsString::from("true"));
+                let value = value_of(&name, inline.or(on), &mut args)?.into_string();
+                let value = value.map_err(|_value| CliError::NotUtf8 { flag: name.clone() })?;
+                line.settings.push((name, value));
             } else if name == "runc" {
                 line.runc = value_of(&name, inline, &mut args)?.into();
+            } else if name == "config" {
+                line.config = Some(value_of(&name, inline, &mut args)?.into());
             } else if takes_value {
                 line.runc_args.push(arg);
                 let is_inline = inline.is_some();
@@ -239,11 +216,8 @@ mod tests {
         );
         assert_eq!(
             line.settings,
-            [
-                (Setting::Cpu, "2".to_owned()),
-                (Setting::Mem, "512".to_owned()),
-                (Setting::Accel, "tcg".to_owned())
-            ]
+            [("cpu", "2"), ("mem", "512"), ("accel", "tcg")]
+                .map(|(flag, value)| (flag.to_owned(), value.to_owned()))
         );
         assert_eq!(line.command.as_deref(), Some("create"));
         assert_eq!(line.bundle(), PathBuf::from("/b"));

@@ -1,5 +1,6 @@
 //! What `runq` has to know of the host: where its own assets are, which devices exist.
 
+use crate::settings;
 use crate::spec::{self, Host, MODULES, Network};
 use anyhow::{Context, bail, ensure};
 use runq_contract::paths;
@@ -7,6 +8,9 @@ use runq_contract::vm_config::Accel;
 use serde_json::Value;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// Where the admin's settings may lie, beside the `runtimeArgs` of daemon.json.
+const SETTINGS_FILE: &str = "/etc/runq/config.toml";
 
 /// Looks at everything that the rewrite of the spec depends on.
 pub(crate) fn inspect(vm_config: &Path, spec: &Value) -> anyhow::Result<Host> {
@@ -68,6 +72,19 @@ fn file_system_bytes(path: &str) -> anyhow::Result<u64> {
     Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
 }
 
+/// The admin's settings that are no runtimeArgs: in the file that these name, else in the usual place, where none need
+/// be.
+pub(crate) fn settings_file(named: Option<&Path>) -> anyhow::Result<Vec<(String, String)>> {
+    let path = named.unwrap_or(Path::new(SETTINGS_FILE));
+    let text = match fs_err::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => {
+            return Ok(Vec::new());
+        }
+        text => text?,
+    };
+    settings::parse_file(&text).with_context(|| path.display().to_string())
+}
+
 /// Refuses an accelerator that the host does not have.
 pub(crate) fn check_accel(accel: Accel) -> anyhow::Result<()> {
     if accel == Accel::Tcg {
@@ -77,7 +94,7 @@ pub(crate) fn check_accel(accel: Accel) -> anyhow::Result<()> {
     if let Err(error) = fs_err::OpenOptions::new().read(true).write(true).open(kvm) {
         bail!(
             "no hardware virtualisation: {error}. Load the module kvm_intel, kvm_amd or kvm and enable virtualisation in \
-             the firmware or the hypervisor, or choose emulation, which is slow, with --accel tcg or -e RUNQ_ACCEL=tcg"
+             the firmware or the hypervisor, or choose emulation, which is slow, with --accel tcg in the runtimeArgs"
         );
     }
     Ok(())

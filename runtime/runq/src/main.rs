@@ -5,6 +5,7 @@ mod bundle;
 mod cli;
 mod command;
 mod delegate;
+mod help;
 mod host;
 mod log;
 mod settings;
@@ -15,30 +16,9 @@ use bundle::Bundle;
 use cli::CommandLine;
 use command::CommandError;
 use log::Log;
-use settings::Settings;
+use settings::{Settings, Sources};
 use std::ffi::OsString;
 use std::process::ExitCode;
-
-const HELP: &str = "\
-runq runs each container in a virtual machine of its own. Docker calls it; its settings are runtimeArgs in
-/etc/docker/daemon.json, and variables of a container override them.
-
-Usage: runq [SETTINGS] [RUNC FLAGS] COMMAND [ARGUMENTS]
-
-  --cpu N              vCPUs, 1 to 64 (default 1)                      RUNQ_CPU
-  --mem MIB            memory in MiB, 64 to 1048576 (default 256)      RUNQ_MEM
-  --accel kvm|tcg      hardware virtualisation or emulation (kvm)      RUNQ_ACCEL
-  --dns IP,…           name servers instead of Docker's                RUNQ_DNS
-  --dns-opts WORD,…    resolver options, along with --dns              RUNQ_DNS_OPT
-  --dns-search NAME,…  search domains, along with --dns                RUNQ_DNS_SEARCH
-  --tmpfs PATH[:OPTS]  a further tmpfs in every container; repeatable
-
-The command create is rewritten, and run; all others are those of runc.
-
-Examples:
-  docker run --runtime runq -ti busybox sh
-  docker run --runtime runq -e RUNQ_MEM=512 -e RUNQ_CPU=2 -ti busybox sh
-";
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -62,8 +42,8 @@ fn run(line: &CommandLine) -> anyhow::Result<()> {
         return delegate::version(&line.runc);
     }
     match line.command.as_deref() {
-        _ if line.help => return delegate::print(HELP.as_bytes()),
-        None => return delegate::print(HELP.as_bytes()),
+        _ if line.help => return delegate::print(help::text().as_bytes()),
+        None => return delegate::print(help::text().as_bytes()),
         Some("features") => return delegate::features(&line.runc, &line.runc_args),
         Some("create" | "run") if !line.asks_for_help() => rewrite(line)?,
         // As it is, runc would start the process beside the VM, on the host's kernel.
@@ -82,7 +62,13 @@ fn rewrite(line: &CommandLine) -> anyhow::Result<()> {
     if spec::is_marked(&original) && bundle.has_vm_config() {
         return Ok(());
     }
-    let settings = Settings::resolve(&line.settings, spec::environment(&original))?;
+    let settings = Settings::resolve(&Sources {
+        file: host::settings_file(line.config.as_deref())?,
+        args: line.settings.clone(),
+        limits: spec::limits(&original),
+        annotations: spec::annotations(&original),
+        env: spec::environment(&original),
+    })?;
     let host = host::inspect(&bundle.vm_config, &original)?;
     host::check_accel(settings.hardware.accel)?;
     let rewritten = spec::rewrite(original.clone(), &settings, &host, &line.container_id())?;

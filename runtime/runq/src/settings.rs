@@ -1,13 +1,22 @@
-//! What the user and the admin want of a VM, validated before anything is touched. The admin's `runtimeArgs` come
-//! from daemon.json; the container's variables come from `docker run -e` or from the image, which is hostile: every
-//! value is bounded.
+//! What the user and the admin want of a VM, validated before anything is touched. The admin's words come from
+//! `runtimeArgs` in daemon.json and from `config.toml`; the container's come from `docker run` or from the image, which is
+//! hostile: they are bounded, and some are not heard at all.
 
-use crate::cli::Setting;
+mod file;
+mod table;
+
+use crate::spec::Limits;
 use runq_contract::guest::Dns;
 use runq_contract::vm_config::{Accel, Hardware};
-use std::net::IpAddr;
+use table::{MAX_VCPUS, MEMORY_MIB, Row};
 
-/// What was decided: container's variable > `runtimeArgs` > default.
+pub(crate) use file::parse as parse_file;
+pub(crate) use table::{TABLE, Who, find};
+
+/// Annotations of the container that are settings start with this.
+pub(crate) const ANNOTATION: &str = "io.runq.";
+
+/// What was decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Size and kind of the VM.
@@ -16,6 +25,27 @@ pub(crate) struct Settings {
     pub(crate) dns: Option<Dns>,
     /// Further tmpfs mounts: destination and options.
     pub(crate) tmpfs: Vec<(String, Vec<String>)>,
+    /// Most vCPUs that a container may ask for.
+    max_vcpus: u32,
+    /// Most MiB that a container may ask for.
+    max_memory_mib: u32,
+    /// Flags that containers may decide although they are the admin's.
+    allowed: Vec<&'static str>,
+}
+
+/// Everything that is said about a container's VM, the weakest first. Pairs are a name and a value.
+#[derive(Debug, Default)]
+pub(crate) struct Sources<'a> {
+    /// `config.toml`, by flag.
+    pub(crate) file: Vec<(String, String)>,
+    /// `runtimeArgs`, by flag.
+    pub(crate) args: Vec<(String, String)>,
+    /// Docker's `-m` and `--cpus`.
+    pub(crate) limits: Limits,
+    /// Annotations, all of them.
+    pub(crate) annotations: Vec<(&'a str, &'a str)>,
+    /// The container's environment, `NAME=value`.
+    pub(crate) env: Vec<&'a str>,
 }
 
 /// Settings that are not allowed.
@@ -24,217 +54,155 @@ pub(crate) enum SettingError {
     /// A value.
     #[error("{name}={}: expected {expected}", value.escape_debug())]
     Value {
-        /// Flag or variable.
+        /// Flag, key, annotation or variable.
         name: String,
         /// As given.
         value: String,
         /// What would be allowed.
-        expected: &'static str,
+        expected: String,
+    },
+    /// The container decides what is the admin's.
+    #[error("{name}: the image could have set this, so the admin decides: use --{flag} in runtimeArgs{}",
+        if *.can_be_allowed { format!(", or let containers choose with --allow {flag}") } else { String::new() })]
+    NotYours {
+        /// Annotation or variable.
+        name: String,
+        /// The admin's flag.
+        flag: &'static str,
+        /// Whether the admin can leave it to containers.
+        can_be_allowed: bool,
+    },
+    /// An annotation that is ours by its name.
+    #[error("annotation {name} is no setting of runq: see runq --help")]
+    Unknown {
+        /// As given.
+        name: String,
+    },
+    /// A memory limit that no VM fits into.
+    #[error("-m {mib}m is too small for a VM: expected at least {}m", MEMORY_MIB.0)]
+    TooSmall {
+        /// Docker's limit in MiB.
+        mib: u64,
+    },
+    /// A VM beyond the container's limit, which an image must not lift.
+    #[error("the VM's memory of {memory_mib} MiB (--mem, RUNQ_MEM) exceeds the container's limit: -m {mib}m")]
+    BeyondLimit {
+        /// As asked for.
+        memory_mib: u32,
+        /// Docker's limit in MiB.
+        mib: u64,
     },
     /// A configuration that would leave the guest without name servers.
     #[error("resolver options and search domains need name servers: give them with --dns or RUNQ_DNS, too")]
     NoServers,
 }
 
-const DEFAULT_VCPUS: u32 = 1;
-const DEFAULT_MEMORY_MIB: u32 = 256;
-
-/// Variables of the container and the settings that they override. An image can set them as well as its user, which
-/// is harmless for all but the accelerator: that will be the admin's to allow.
-const VARIABLES: [(&str, Setting); 6] = [
-    ("RUNQ_CPU", Setting::Cpu),
-    ("RUNQ_MEM", Setting::Mem),
-    ("RUNQ_ACCEL", Setting::Accel),
-    ("RUNQ_DNS", Setting::Dns),
-    ("RUNQ_DNS_OPT", Setting::DnsOpts),
-    ("RUNQ_DNS_SEARCH", Setting::DnsSearch),
-];
-
-impl Settings {
-    /// Combines both sources; `env` is the container's environment, `NAME=value`.
-    pub(crate) fn resolve<'a>(
-        args: &[(Setting, String)],
-        env: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, SettingError> {
-        let mut settings = Self {
-            hardware: Hardware { vcpus: DEFAULT_VCPUS, memory_mib: DEFAULT_MEMORY_MIB, accel: Accel::Kvm },
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            hardware: Hardware { vcpus: 1, memory_mib: 256, accel: Accel::Kvm },
             dns: None,
             tmpfs: Vec::new(),
-        };
-        for (setting, value) in args {
-            settings.apply(*setting, flag_name(*setting), value)?;
+            max_vcpus: MAX_VCPUS,
+            max_memory_mib: MEMORY_MIB.1,
+            allowed: Vec::new(),
         }
-        for variable in env {
+    }
+}
+
+impl Settings {
+    /// Variable > annotation > Docker's limits > `runtimeArgs` > `config.toml` > default.
+    pub(crate) fn resolve(sources: &Sources<'_>) -> Result<Self, SettingError> {
+        let mut settings = Self::default();
+        for (key, value) in &sources.file {
+            settings.obey(table::find(key), &format!("config.toml: {key}"), value)?;
+        }
+        for (flag, value) in &sources.args {
+            settings.obey(table::find(flag), &format!("--{flag}"), value)?;
+        }
+        settings.fit(sources.limits)?;
+        for (name, value) in &sources.annotations {
+            let Some(flag) = name.strip_prefix(ANNOTATION) else { continue };
+            let row = table::find(flag).ok_or_else(|| SettingError::Unknown { name: (*name).to_owned() })?;
+            settings.listen(row, name, value)?;
+        }
+        for variable in &sources.env {
             let Some((name, value)) = variable.split_once('=') else { continue };
-            if let Some((_, setting)) = VARIABLES.iter().find(|(known, _)| *known == name) {
-                settings.apply(*setting, name, value)?;
+            if let Some(row) = table::find_variable(name) {
+                settings.listen(row, name, value)?;
             }
         }
-        if settings.dns.as_ref().is_some_and(|dns| dns.servers.is_empty()) {
-            return Err(SettingError::NoServers);
-        }
+        settings.check(sources.limits)?;
         Ok(settings)
     }
 
-    fn apply(&mut self, setting: Setting, name: &str, value: &str) -> Result<(), SettingError> {
-        let error =
-            |expected| SettingError::Value { name: name.to_owned(), value: value.to_owned(), expected };
-        let whole = |low: u32, high: u32| value.parse().ok().filter(|number| (low..=high).contains(number));
-        match setting {
-            Setting::Cpu => {
-                self.hardware.vcpus =
-                    whole(1, 64).ok_or_else(|| error("a whole number of vCPUs from 1 to 64"))?;
+    /// A word of the admin's. The command line and the file have refused what is in no row.
+    fn obey(&mut self, row: Option<&Row>, name: &str, value: &str) -> Result<(), SettingError> {
+        let error = |expected: &str| SettingError::Value {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            expected: expected.to_owned(),
+        };
+        let row = row.ok_or_else(|| error("a setting of runq"))?;
+        (row.apply)(self, value).ok_or_else(|| error(row.expected))
+    }
+
+    /// A word of the container's.
+    fn listen(&mut self, row: &Row, name: &str, value: &str) -> Result<(), SettingError> {
+        let may = match row.who {
+            Who::Container => true,
+            Who::WhenAllowed => self.allowed.contains(&row.flag),
+            Who::Admin => false,
+        };
+        if !may {
+            return Err(SettingError::NotYours {
+                name: name.to_owned(),
+                flag: row.flag,
+                can_be_allowed: row.who == Who::WhenAllowed,
+            });
+        }
+        self.obey(Some(row), name, value)?;
+        let beyond = |expected: String| {
+            Err(SettingError::Value { name: name.to_owned(), value: value.to_owned(), expected })
+        };
+        match row.flag {
+            "cpu" if self.hardware.vcpus > self.max_vcpus => {
+                beyond(format!("at most {} vCPUs, as the admin has it (--max-cpu)", self.max_vcpus))
             }
-            Setting::Mem => {
-                self.hardware.memory_mib =
-                    whole(64, 1_048_576).ok_or_else(|| error("MiB, a whole number from 64 to 1048576"))?;
+            "mem" if self.hardware.memory_mib > self.max_memory_mib => {
+                beyond(format!("at most {} MiB, as the admin has it (--max-mem)", self.max_memory_mib))
             }
-            Setting::Accel => {
-                self.hardware.accel = match value {
-                    "kvm" => Accel::Kvm,
-                    "tcg" => Accel::Tcg,
-                    _ => return Err(error("kvm or tcg")),
-                };
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the VM as big as Docker's limits allow, and no bigger than the admin does.
+    fn fit(&mut self, limits: Limits) -> Result<(), SettingError> {
+        if let Some(mib) = limits.memory_mib {
+            if mib < u64::from(MEMORY_MIB.0) {
+                return Err(SettingError::TooSmall { mib });
             }
-            Setting::Dns => {
-                let servers = words(value);
-                let valid =
-                    servers.len() <= 3 && servers.iter().all(|server| server.parse::<IpAddr>().is_ok());
-                if !valid {
-                    return Err(error("up to three IP addresses, separated by commas"));
-                }
-                // No servers: Docker's configuration is left alone, whatever the admin set.
-                if servers.is_empty() {
-                    self.dns = None;
-                } else {
-                    self.dns.get_or_insert_default().servers = servers;
-                }
-            }
-            Setting::DnsOpts | Setting::DnsSearch => {
-                let found = words(value);
-                if !found.iter().all(|word| is_resolver_word(word)) {
-                    return Err(error(
-                        "words of letters, digits, '.', ':', '_' and '-', separated by commas",
-                    ));
-                }
-                let dns = self.dns.get_or_insert_default();
-                *(if setting == Setting::DnsOpts { &mut dns.options } else { &mut dns.search }) = found;
-            }
-            Setting::Tmpfs => self.tmpfs.push(
-                tmpfs(value)
-                    .ok_or_else(|| error("an absolute path without '..', optionally with :options"))?,
-            ),
+            let most = self.max_memory_mib;
+            self.hardware.memory_mib = u32::try_from(mib).map_or(most, |mib| mib.min(most));
+        }
+        if let Some(vcpus) = limits.vcpus {
+            self.hardware.vcpus = vcpus.clamp(1, self.max_vcpus);
+        }
+        Ok(())
+    }
+
+    /// What concerns more than one setting.
+    fn check(&self, limits: Limits) -> Result<(), SettingError> {
+        let memory_mib = self.hardware.memory_mib;
+        if let Some(mib) = limits.memory_mib.filter(|mib| u64::from(memory_mib) > *mib) {
+            return Err(SettingError::BeyondLimit { memory_mib, mib });
+        }
+        if self.dns.as_ref().is_some_and(|dns| dns.servers.is_empty()) {
+            return Err(SettingError::NoServers);
         }
         Ok(())
     }
 }
 
-fn flag_name(setting: Setting) -> &'static str {
-    match setting {
-        Setting::Cpu => "--cpu",
-        Setting::Mem => "--mem",
-        Setting::Accel => "--accel",
-        Setting::Dns => "--dns",
-        Setting::DnsOpts => "--dns-opts",
-        Setting::DnsSearch => "--dns-search",
-        Setting::Tmpfs => "--tmpfs",
-    }
-}
-
-fn words(value: &str) -> Vec<String> {
-    value.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
-}
-
-fn is_resolver_word(word: &str) -> bool {
-    word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte))
-}
-
-/// `PATH[:OPTION,…]` as docker's `--tmpfs`, with Docker's default options.
-fn tmpfs(value: &str) -> Option<(String, Vec<String>)> {
-    let (path, options) = value.split_once(':').unwrap_or((value, ""));
-    let clean = path.starts_with('/')
-        && path.len() > 1
-        && path.split('/').all(|part| part != "..")
-        && !value.contains(char::is_control);
-    let mut all: Vec<String> = ["nosuid", "nodev", "noexec"].map(str::to_owned).into();
-    all.extend(words(options));
-    clean.then(|| (path.to_owned(), all))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resolve(args: &[(Setting, &str)], env: &[&str]) -> Result<Settings, String> {
-        let args: Vec<_> = args.iter().map(|(setting, value)| (*setting, (*value).to_owned())).collect();
-        Settings::resolve(&args, env.iter().copied()).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_container_overrides_the_admin_who_overrides_the_default() {
-        let settings =
-            resolve(&[(Setting::Cpu, "2"), (Setting::Mem, "128")], &["RUNQ_MEM=512", "PATH=/bin"]).unwrap();
-        assert_eq!(settings.hardware, Hardware { vcpus: 2, memory_mib: 512, accel: Accel::Kvm });
-    }
-
-    #[test]
-    fn names_the_variable_the_value_and_what_is_allowed() {
-        assert_eq!(
-            resolve(&[], &["RUNQ_MEM=12x"]).unwrap_err(),
-            "RUNQ_MEM=12x: expected MiB, a whole number from 64 to 1048576"
-        );
-        assert_eq!(
-            resolve(&[(Setting::Accel, "auto")], &[]).unwrap_err(),
-            "--accel=auto: expected kvm or tcg"
-        );
-        assert!(resolve(&[], &["RUNQ_CPU=1\n2"]).unwrap_err().starts_with("RUNQ_CPU=1\\n2: "));
-    }
-
-    #[test]
-    fn refuses_everything_out_of_bounds() {
-        for variable in [
-            "RUNQ_CPU=0",
-            "RUNQ_CPU=65",
-            "RUNQ_CPU=-1",
-            "RUNQ_CPU=",
-            "RUNQ_CPU=1.5",
-            "RUNQ_MEM=63",
-            "RUNQ_MEM=1048577",
-            "RUNQ_ACCEL=KVM",
-            "RUNQ_DNS=example.org",
-            "RUNQ_DNS=1.1.1.1,2.2.2.2,3.3.3.3,4.4.4.4",
-            "RUNQ_DNS=1.1.1.1\nx",
-            "RUNQ_DNS_OPT=a b",
-            "RUNQ_DNS_SEARCH=a;b",
-        ] {
-            assert!(resolve(&[], &[variable]).is_err(), "{variable}");
-        }
-        for path in ["tmp", "/", "/a/../b", "/a\nb", ""] {
-            assert!(resolve(&[(Setting::Tmpfs, path)], &[]).is_err(), "{path}");
-        }
-    }
-
-    #[test]
-    fn takes_lists() {
-        let settings = resolve(
-            &[
-                (Setting::Dns, "8.8.8.8, 2001:db8::1"),
-                (Setting::Tmpfs, "/tmp:size=8m"),
-                (Setting::Tmpfs, "/x"),
-            ],
-            &["RUNQ_DNS_OPT=ndots:2,rotate"],
-        )
-        .unwrap();
-        let dns = settings.dns.unwrap();
-        assert_eq!((dns.servers.len(), dns.options), (2, vec!["ndots:2".to_owned(), "rotate".to_owned()]));
-        assert_eq!(settings.tmpfs.len(), 2);
-        assert_eq!(settings.tmpfs[0].1, ["nosuid", "nodev", "noexec", "size=8m"]);
-    }
-
-    #[test]
-    fn a_resolver_configuration_has_name_servers() {
-        assert!(resolve(&[], &["RUNQ_DNS_SEARCH=example.org"]).unwrap_err().contains("--dns"));
-        let admin = [(Setting::Dns, "8.8.8.8"), (Setting::DnsOpts, "rotate")];
-        assert_eq!(resolve(&admin, &["RUNQ_DNS="]).unwrap().dns, None);
-    }
-}
+mod tests;

@@ -1,10 +1,12 @@
 //! The rewrite: an OCI spec for runc becomes an OCI spec for the proxy and a VM configuration for the guest. A pure
 //! function, the same on every architecture; fields that it does not know stay as they are.
 
+mod limits;
 mod mounts;
 mod oci;
 mod refuse;
 
+pub(crate) use limits::{Limits, limits};
 pub(crate) use mounts::MODULES;
 
 use crate::settings::Settings;
@@ -103,6 +105,13 @@ pub(crate) fn environment(spec: &Value) -> Vec<&str> {
     env.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
+/// Annotations, name and value.
+pub(crate) fn annotations(spec: &Value) -> Vec<(&str, &str)> {
+    let annotations = spec.pointer("/annotations").and_then(Value::as_object).into_iter().flatten();
+    let ours = annotations.filter(|(name, _)| *name != MARK);
+    ours.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect()
+}
+
 /// Host directory that is bound to `/dev/shm`, as the engine does when the IPC namespace can be shared.
 pub(crate) fn bound_shm(spec: &Value) -> Option<&str> {
     let mounts = spec.pointer("/mounts").and_then(Value::as_array)?;
@@ -188,7 +197,9 @@ fn rewrite_linux(linux: &mut Map<String, Value>, settings: &Settings, host: &Hos
                                 "uid": 0, "gid": 0}));
         }
     }
-    let rules = object_list(object(linux, "resources"), "devices");
+    let resources = object(linux, "resources");
+    limits::make_room(resources, &settings.hardware);
+    let rules = object_list(resources, "devices");
     for (_, (major, minor)) in nodes {
         rules.push(json!({"allow": true, "type": "c", "major": major, "minor": minor, "access": "rwm"}));
     }

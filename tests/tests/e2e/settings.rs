@@ -27,7 +27,7 @@ fn bad_values_are_refused_with_the_name_and_what_is_allowed() -> Result<()> {
         ("RUNQ_MEM=1", "MiB"),
         ("RUNQ_CPU=0", "1"),
         ("RUNQ_CPU=many", "1"),
-        ("RUNQ_ACCEL=warp", "tcg"),
+        ("RUNQ_ACCEL=tcg", "--allow accel"),
         ("RUNQ_DNS=not-an-address", "address"),
     ] {
         let finished = bed.container().options(&["-e", setting]).run(&["true"])?;

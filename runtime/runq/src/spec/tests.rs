@@ -1,7 +1,7 @@
 //! The rewrite of specs that Docker 20.10 made, against golden files. The rewrite is the same on every architecture.
 
 use super::*;
-use crate::cli::Setting;
+use crate::settings::Sources;
 
 fn read(name: &str) -> Value {
     let path = format!("{}/golden/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -20,14 +20,15 @@ fn host() -> Host {
     }
 }
 
-fn rewrite_golden(name: &str, args: &[(Setting, &str)]) -> Rewritten {
+fn rewrite_golden(name: &str, args: &[(&str, &str)]) -> Rewritten {
     let spec = read(&format!("{name}.json"));
-    let args: Vec<_> = args.iter().map(|(setting, value)| (*setting, (*value).to_owned())).collect();
-    let settings = Settings::resolve(&args, environment(&spec)).unwrap();
+    let args = args.iter().map(|(flag, value)| ((*flag).to_owned(), (*value).to_owned())).collect();
+    let (limits, env) = (limits(&spec), environment(&spec));
+    let settings = Settings::resolve(&Sources { args, limits, env, ..Sources::default() }).unwrap();
     rewrite(spec, &settings, &host(), "c0ffee").unwrap()
 }
 
-fn assert_golden(name: &str, args: &[(Setting, &str)]) {
+fn assert_golden(name: &str, args: &[(&str, &str)]) {
     let mut rewritten = rewrite_golden(name, args);
     // The build id changes with every change of the contract.
     rewritten.config.build_id = "BUILD".to_owned();
@@ -51,15 +52,12 @@ fn plain_container() {
 
 #[test]
 fn user_volume_tmpfs_ports_and_limits() {
-    assert_golden(
-        "options",
-        &[(Setting::Cpu, "2"), (Setting::Accel, "tcg"), (Setting::Tmpfs, "/scratch:size=8m")],
-    );
+    assert_golden("options", &[("cpu", "2"), ("accel", "tcg"), ("tmpfs", "/scratch:size=8m")]);
 }
 
 #[test]
 fn readonly_root_with_capability_sysctl_and_init() {
-    assert_golden("readonly", &[(Setting::Dns, "9.9.9.9")]);
+    assert_golden("readonly", &[("dns", "9.9.9.9")]);
 }
 
 #[test]
@@ -68,7 +66,7 @@ fn unknown_fields_survive() {
     spec["future"] = json!({"a": [1, 2]});
     spec["linux"]["futureToo"] = json!(true);
     spec["process"]["futureThree"] = json!(null);
-    let settings = Settings::resolve(&[], []).unwrap();
+    let settings = Settings::default();
     let rewritten = rewrite(spec, &settings, &host(), "id").unwrap().spec;
     assert_eq!(rewritten["future"], json!({"a": [1, 2]}));
     assert_eq!(rewritten["linux"]["futureToo"], json!(true));
@@ -83,7 +81,7 @@ fn a_rewritten_spec_is_recognised() {
 
 #[test]
 fn accepts_every_version_one_and_no_other() {
-    let settings = Settings::resolve(&[], []).unwrap();
+    let settings = Settings::default();
     for (version, accepted) in
         [("1.0.2-dev", true), ("1.2.1", true), ("1.99", true), ("2.0.0", false), ("", false)]
     {
@@ -95,7 +93,7 @@ fn accepts_every_version_one_and_no_other() {
 
 #[test]
 fn refuses_what_a_vm_cannot_share() {
-    let settings = Settings::resolve(&[], []).unwrap();
+    let settings = Settings::default();
     let refused = |change: fn(&mut Value)| {
         let mut spec = read("plain.json");
         change(&mut spec);
@@ -139,7 +137,7 @@ fn shared_memory_of_the_engine_becomes_a_tmpfs_of_its_size() {
     mounts.retain(|mount| mount["destination"] != "/dev/shm");
     mounts.push(shm.clone());
     assert_eq!(bound_shm(&spec), Some("/docker/shm"));
-    let settings = Settings::resolve(&[], []).unwrap();
+    let settings = Settings::default();
     let host = Host { shm_bytes: Some(1024), ..host() };
     let rewritten = rewrite(spec, &settings, &host, "id").unwrap();
     assert!(rewritten.spec["mounts"].as_array().unwrap().contains(&shm), "runc still makes the mount point");
