@@ -77,14 +77,18 @@ impl Daemon {
 
     /// Checks that the daemon reads the file that is to be edited.
     pub(crate) fn check_config_file(&self, edited: &Path) -> Result<(), DaemonError> {
-        let arguments =
-            std::fs::read(format!("/proc/{}/cmdline", self.pid.as_raw_nonzero())).unwrap_or_default();
-        let found = config_file_of(&arguments);
+        let found = self.config_file();
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if real(&found) == real(edited) {
             return Ok(());
         }
         Err(DaemonError::OtherConfig { pid: self.pid.as_raw_pid(), found, edited: edited.to_owned() })
+    }
+
+    /// The configuration file that the daemon reads.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        let arguments = std::fs::read(format!("/proc/{}/cmdline", self.pid.as_raw_nonzero()));
+        config_file_of(&arguments.unwrap_or_default())
     }
 
     /// What the daemon knows of a runtime.

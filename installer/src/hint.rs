@@ -2,6 +2,8 @@
 
 use crate::docker_config::{ConfigError, ConfigFileError};
 use crate::docker_daemon::DaemonError;
+use crate::installed::InstalledError;
+use crate::keys::KeyError;
 use crate::lock::LockError;
 use crate::preflight::PreflightError;
 use anyhow::Error;
@@ -15,6 +17,8 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
             .downcast_ref()
             .and_then(of_signature)
             .or_else(|| cause.downcast_ref().and_then(of_archive))
+            .or_else(|| cause.downcast_ref().and_then(of_key))
+            .or_else(|| cause.downcast_ref().and_then(of_installed))
             .or_else(|| cause.downcast_ref().and_then(of_preflight))
             .or_else(|| cause.downcast_ref().and_then(of_config))
             .or_else(|| cause.downcast_ref().and_then(of_config_file))
@@ -31,6 +35,25 @@ fn of_signature(error: &SignatureError) -> Option<&'static str> {
     }
 }
 
+fn of_key(error: &KeyError) -> Option<&'static str> {
+    match error {
+        KeyError::None => Some("give the key that the release is signed with: --public-key FILE or KEY"),
+        KeyError::Read { .. } | KeyError::Malformed { .. } => None,
+    }
+}
+
+fn of_installed(error: &InstalledError) -> Option<&'static str> {
+    match error {
+        InstalledError::NoTree { .. } => Some("copy the whole tree there first, or name another --prefix"),
+        InstalledError::NotInstalled { .. } => Some("name the tree with --prefix"),
+        InstalledError::Choice { .. } => Some("choose one with --version"),
+        InstalledError::Differs { .. } | InstalledError::Name { .. } => {
+            Some("the copy is not what was signed: copy the tree again, or install from a bundle")
+        }
+        _ => None,
+    }
+}
+
 fn of_archive(error: &ArchiveError) -> Option<&'static str> {
     match error {
         ArchiveError::Extract { .. } | ArchiveError::Signature(_) | ArchiveError::Manifest(_) => None,
@@ -42,9 +65,6 @@ fn of_preflight(error: &PreflightError) -> Option<&'static str> {
     match error {
         PreflightError::NoBundle { .. } => Some("name the bundle with --bundle FILE"),
         PreflightError::SeveralBundles { .. } => Some("choose one with --bundle FILE"),
-        PreflightError::NoKeys => {
-            Some("give the key that the release is signed with: --public-key FILE or KEY")
-        }
         PreflightError::Arch { .. } => {
             Some("ask for the bundle's architecture with --arch, or take another bundle")
         }

@@ -1,19 +1,25 @@
 //! `runq-install`: verifies an asset bundle, deploys it, and registers the runtime with Docker. Runs on the host, as
 //! root; trusts the public keys that it is given, and neither the bundle nor daemon.json before they were checked.
 
+mod adopt;
 mod cli;
 mod docker_config;
 mod docker_daemon;
 mod hint;
 mod inspect;
 mod install;
+mod installed;
+mod keys;
 mod layout;
 mod lock;
 mod plan;
 mod preflight;
 mod receipt;
+mod registering;
 mod registration;
 mod report;
+#[cfg(test)]
+mod test_host;
 mod transaction;
 mod uninstall;
 
@@ -21,6 +27,7 @@ use anyhow::{Error, Result};
 use clap::Parser;
 use cli::{Cli, Command};
 use report::Report;
+use rustix::fs::Mode;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -29,10 +36,10 @@ const EXIT_FAILED: u8 = 125;
 
 fn main() -> ExitCode {
     // Directories on the way to ours are for everybody to enter and for nobody else to write.
-    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
-    let command = Cli::parse().into_command();
-    let json = command.json();
-    let (text, code) = match run(&command) {
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
+    let cli = Cli::parse();
+    let json = cli.json;
+    let (text, code) = match run(&cli.into_command()) {
         Ok(report) => {
             let code =
                 if report.differences.is_empty() { ExitCode::SUCCESS } else { EXIT_DIFFERENCES.into() };
@@ -51,6 +58,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<Report> {
     match command {
         Command::Install(options) => install::install(options),
+        Command::Adopt(options) => adopt::adopt(options),
         Command::Verify(options) => inspect::verify(options),
         Command::List(options) => inspect::list(options),
         Command::Uninstall(options) => uninstall::uninstall(options),

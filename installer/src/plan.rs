@@ -2,7 +2,7 @@
 //! carried out by `transaction`.
 
 use crate::layout::{Layout, STABLE_LINKS};
-use crate::receipt::Receipt;
+use crate::receipt::{DockerReceipt, Receipt};
 
 /// State of the version's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) enum Tree {
     Complete,
     /// It differs; in what, for people.
     Damaged(Vec<String>),
+    /// It differs in nothing but what copying loses, and the manifest knows; in what, for people.
+    Mendable(Vec<String>),
 }
 
 /// What a prefix holds.
@@ -25,6 +27,24 @@ pub(crate) struct Found {
     pub(crate) receipt: Option<Receipt>,
 }
 
+impl Found {
+    /// The version that `current` leads to.
+    pub(crate) fn active(&self) -> Option<&str> {
+        self.current.as_deref().and_then(Layout::version_of_target)
+    }
+
+    /// Our entries so far.
+    pub(crate) fn docker(&self) -> Vec<DockerReceipt> {
+        self.receipt.as_ref().map(|receipt| receipt.docker.clone()).unwrap_or_default()
+    }
+
+    /// What `rollback` goes back to when `id` is active.
+    pub(crate) fn previous(&self, id: &str) -> Option<String> {
+        let known = self.receipt.as_ref().and_then(|receipt| receipt.previous.clone());
+        self.active().filter(|active| *active != id).map(str::to_owned).or(known).filter(|known| known != id)
+    }
+}
+
 /// One thing to do in the prefix. Done in this order, each leaves the old or the new version working.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -32,6 +52,8 @@ pub(crate) enum Step {
     Stage,
     /// The same, in exchange for a damaged tree.
     Restage { damage: Vec<String> },
+    /// Give a copied tree its modes, owners and links.
+    Mend { damage: Vec<String> },
     /// Let `current` lead to the version.
     Activate { from: Option<String> },
     /// Create one of the stable links.
@@ -47,10 +69,10 @@ pub(crate) fn plan(found: &Found, wanted: &Receipt) -> Vec<Step> {
         Tree::Complete => {}
         Tree::Absent => steps.push(Step::Stage),
         Tree::Damaged(damage) => steps.push(Step::Restage { damage: damage.clone() }),
+        Tree::Mendable(damage) => steps.push(Step::Mend { damage: damage.clone() }),
     }
     if found.current.as_deref() != Some(Layout::current_target(&wanted.version).as_str()) {
-        let from = found.current.as_deref().and_then(Layout::version_of_target).map(str::to_owned);
-        steps.push(Step::Activate { from });
+        steps.push(Step::Activate { from: found.active().map(str::to_owned) });
     }
     for ((name, target), found) in STABLE_LINKS.into_iter().zip(&found.stable) {
         if found.as_deref() != Some(target) {
@@ -71,6 +93,10 @@ impl Step {
             Self::Restage { damage } => {
                 format!("extract versions/{version} again: {}", damage.first().map_or("", String::as_str))
             }
+            Self::Mend { damage } => {
+                let first = damage.first().map_or("", String::as_str);
+                format!("mend versions/{version}: {} differences, the first: {first}", damage.len())
+            }
             Self::Activate { from: None } => format!("activate {version}"),
             Self::Activate { from: Some(from) } => format!("activate {version} in place of {from}"),
             Self::Link { name, target } => format!("link {name} to {target}"),
@@ -84,7 +110,13 @@ mod tests {
     use super::*;
 
     fn wanted() -> Receipt {
-        Receipt { format: 1, version: "1.0.0-aa".into(), signed_by: "K".into(), docker: None }
+        Receipt {
+            format: 1,
+            version: "1.0.0-aa".into(),
+            signed_by: "K".into(),
+            previous: None,
+            docker: Vec::new(),
+        }
     }
 
     fn nothing() -> Found {
@@ -150,5 +182,15 @@ mod tests {
         let steps = plan(&found, &wanted());
         assert!(matches!(&steps[0], Step::Restage { damage } if damage.len() == 1));
         assert_eq!(steps[1], Step::Link { name: "qemu", target: "current/qemu" });
+    }
+
+    #[test]
+    fn remembers_the_version_before() {
+        let mut found = complete();
+        assert_eq!(found.previous("1.0.0-aa"), None);
+        assert_eq!(found.previous("1.1.0-bb").as_deref(), Some("1.0.0-aa"));
+        found.receipt.as_mut().unwrap().previous = Some("0.9.0-cc".into());
+        assert_eq!(found.previous("1.0.0-aa").as_deref(), Some("0.9.0-cc"));
+        assert_eq!(found.previous("1.1.0-bb").as_deref(), Some("1.0.0-aa"));
     }
 }

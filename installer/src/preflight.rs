@@ -5,7 +5,6 @@ use object::Endianness;
 use object::elf::{EM_S390, EM_X86_64, FileHeader32, FileHeader64};
 use object::read::elf::FileHeader;
 use runq_bundle::manifest::{Entry, EntryKind, Manifest};
-use runq_bundle::signature::{PublicKey, SignatureError};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -26,10 +25,6 @@ pub(crate) enum PreflightError {
     SeveralBundles { arch: String, found: Vec<String> },
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("no public key is trusted")]
-    NoKeys,
-    #[error("{text:?} is neither a file nor a public key")]
-    Key { text: String, source: SignatureError },
     #[error("the bundle is for {found}, asked for is {wanted}")]
     Arch { found: String, wanted: String },
     #[error("this program does not know the machine code of {arch}")]
@@ -67,24 +62,6 @@ pub(crate) fn bundle_beside(directory: &Path, arch: &str) -> Result<PathBuf, Pre
         }),
         _ => Err(PreflightError::SeveralBundles { arch: arch.to_owned(), found }),
     }
-}
-
-/// Keys by file name or by their base64 line.
-pub(crate) fn public_keys(texts: &[String]) -> Result<Vec<PublicKey>, PreflightError> {
-    if texts.is_empty() {
-        return Err(PreflightError::NoKeys);
-    }
-    let key = |text: &String| {
-        let content = match std::fs::read_to_string(text) {
-            Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => text.clone(),
-            // A base64 line may be longer than a file name can be.
-            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => text.clone(),
-            Err(source) => return Err(PreflightError::Read { path: text.into(), source }),
-        };
-        PublicKey::parse(&content).map_err(|source| PreflightError::Key { text: text.clone(), source })
-    };
-    texts.iter().map(key).collect()
 }
 
 /// `x86_64`, or `x86_64+s390x` when host and guest differ: as in the bundle's file name.
@@ -175,8 +152,13 @@ pub(crate) fn check_owner(directory: &Path) -> Result<(), PreflightError> {
     Err(PreflightError::Prefix { path: directory.to_owned(), reason })
 }
 
-/// Checks what will stand in dockerd's shell script.
-pub(crate) fn check_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<(), PreflightError> {
+/// Checks what will stand in daemon.json, and from there in dockerd's shell script.
+pub(crate) fn check_runtime(name: &str, path: &str, args: &[String]) -> Result<(), PreflightError> {
+    check_name(name)?;
+    check_words([path].into_iter().chain(args.iter().map(String::as_str)))
+}
+
+fn check_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<(), PreflightError> {
     match words.into_iter().find(|word| !is_safe_word(word)) {
         Some(word) => Err(PreflightError::Word { word: word.to_owned() }),
         None => Ok(()),
@@ -184,7 +166,7 @@ pub(crate) fn check_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Resul
 }
 
 /// dockerd keeps `runc` for itself and takes a name with a slash for a shim's path.
-pub(crate) fn check_name(name: &str) -> Result<(), PreflightError> {
+fn check_name(name: &str) -> Result<(), PreflightError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     if name.is_empty() || name == "runc" || !name.bytes().all(plain) {
         return Err(PreflightError::Name { name: name.to_owned() });
@@ -211,19 +193,6 @@ mod tests {
             bundle_beside(directory.path(), "s390x"),
             Err(PreflightError::SeveralBundles { .. })
         ));
-    }
-
-    #[test]
-    fn takes_keys_from_files_and_from_words() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("our.pub");
-        let pair = runq_bundle::signature::keygen().unwrap();
-        std::fs::write(&path, &pair.public).unwrap();
-        let word = pair.public.lines().nth(1).unwrap().to_owned();
-        let keys = public_keys(&[path.to_str().unwrap().to_owned(), word]).unwrap();
-        assert_eq!(keys[0], keys[1]);
-        assert!(matches!(public_keys(&[]), Err(PreflightError::NoKeys)));
-        assert!(matches!(public_keys(&["/nonexistent".to_owned()]), Err(PreflightError::Key { .. })));
     }
 
     #[test]

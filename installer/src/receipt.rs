@@ -16,8 +16,12 @@ pub(crate) struct Receipt {
     pub(crate) version: String,
     /// Key that signed it.
     pub(crate) signed_by: String,
-    /// Our entry; absent when Docker was left alone.
-    pub(crate) docker: Option<DockerReceipt>,
+    /// The version that was active before, for `rollback`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous: Option<String>,
+    /// Our entries; none when Docker was left alone.
+    #[serde(default)]
+    pub(crate) docker: Vec<DockerReceipt>,
 }
 
 /// Our entry of one `daemon.json`.
@@ -30,4 +34,22 @@ pub(crate) struct DockerReceipt {
     pub(crate) name: String,
     /// Path of the runtime; an entry with another path is not ours any more.
     pub(crate) path: String,
+}
+
+impl DockerReceipt {
+    /// Whether both speak of the same entry of the same file.
+    pub(crate) fn is_of(&self, other: &Self) -> bool {
+        (&self.daemon_json, &self.name) == (&other.daemon_json, &other.name)
+    }
+}
+
+/// The entries with one more, in the place of its earlier self.
+pub(crate) fn with_entry(mut entries: Vec<DockerReceipt>, new: Option<&DockerReceipt>) -> Vec<DockerReceipt> {
+    if let Some(new) = new {
+        match entries.iter_mut().find(|entry| entry.is_of(new)) {
+            Some(entry) => entry.clone_from(new),
+            None => entries.push(new.clone()),
+        }
+    }
+    entries
 }

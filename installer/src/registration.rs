@@ -4,6 +4,7 @@
 use crate::cli::Docker;
 use crate::docker_config::{ConfigFile, RuntimeEntry, remove_runtime, runtime_entry, set_runtime};
 use crate::docker_daemon::Daemon;
+use crate::receipt::DockerReceipt;
 use crate::report::Report;
 use anyhow::{Context, Error, Result};
 use std::path::Path;
@@ -18,6 +19,13 @@ pub(crate) struct Registration {
     /// The entry that dockerd should know in the end.
     wanted: Option<RuntimeEntry>,
     daemon: DaemonState,
+}
+
+/// Whether the entry that a receipt speaks of is there and still ours.
+pub(crate) fn is_registered(receipt: &DockerReceipt) -> bool {
+    let Ok(file) = ConfigFile::read(&receipt.daemon_json) else { return false };
+    runtime_entry(file.text().unwrap_or_default(), &receipt.name)
+        .is_ok_and(|entry| entry.is_some_and(|entry| entry.path == receipt.path))
 }
 
 enum DaemonState {

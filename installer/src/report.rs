@@ -25,6 +25,19 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// With facts, and nothing done yet.
+    pub(crate) fn new(facts: Vec<(&'static str, String)>) -> Self {
+        Self { facts, ..Self::default() }
+    }
+
+    /// Of changes that were not made.
+    pub(crate) fn of_dry_run(mut self) -> Self {
+        let nothing = self.changes.is_empty();
+        self.summary =
+            if nothing { "nothing to do" } else { "nothing was changed; this would be done" }.into();
+        self
+    }
+
     /// For people.
     pub(crate) fn text(&self) -> String {
         let mut lines = vec![self.summary.clone()];

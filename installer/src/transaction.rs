@@ -10,18 +10,19 @@
 
 use crate::layout::{CURRENT, Layout, STABLE_LINKS, STAGING_PREFIX};
 use crate::plan::{Found, Step, Tree};
-use crate::preflight::check_elf_files;
+use crate::preflight::{check_elf_files, check_owner};
 use crate::receipt::{self, Receipt};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use fs_err as fs;
 use runq_bundle::archive::BundleReader;
 use runq_bundle::manifest::{MANIFEST_NAME, Manifest, SIGNATURE_NAME};
-use runq_bundle::tree::verify_tree;
+use runq_bundle::tree::{mend_tree, verify_tree};
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 use std::fs::Permissions;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::time::SystemTime;
 
 /// What names of links and files in the prefix begin with before they are renamed.
 const TEMPORARY_PREFIX: &str = ".new-";
@@ -32,18 +33,21 @@ const FILE_MODE: u32 = 0o644;
 /// How many differences of a damaged tree are worth naming.
 const DAMAGE_SHOWN: usize = 5;
 
-/// Looks at what is there. Changes nothing.
-pub(crate) fn inspect<R: Read>(layout: &Layout, id: &str, bundle: &BundleReader<R>) -> Result<Found> {
+/// Where the files of a version come from.
+pub(crate) enum Source<R: Read> {
+    /// A bundle, which can be extracted once.
+    Bundle(Option<BundleReader<R>>),
+    /// They are there already.
+    Tree(Manifest),
+}
+
+/// Looks at what is there beside the version's tree, which the caller has looked at. Changes nothing.
+pub(crate) fn inspect(layout: &Layout, tree: Tree) -> Result<Found> {
     let mut stable = [const { None }; STABLE_LINKS.len()];
     for (found, (name, _)) in stable.iter_mut().zip(STABLE_LINKS) {
         *found = read_link(&layout.stable(name))?;
     }
-    Ok(Found {
-        tree: inspect_tree(&layout.version(id), bundle)?,
-        current: read_link(&layout.current())?,
-        stable,
-        receipt: read_receipt(layout)?,
-    })
+    Ok(Found { tree, current: read_link(&layout.current())?, stable, receipt: read_receipt(layout)? })
 }
 
 /// The receipt, if there is one that this program wrote.
@@ -66,7 +70,8 @@ pub(crate) fn read_link(path: &Path) -> Result<Option<String>> {
     }
 }
 
-fn inspect_tree<R: Read>(directory: &Path, bundle: &BundleReader<R>) -> Result<Tree> {
+/// Compares a version's tree with the bundle that it should come from.
+pub(crate) fn inspect_tree<R: Read>(directory: &Path, bundle: &BundleReader<R>) -> Result<Tree> {
     match directory.symlink_metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Tree::Absent),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", directory.display())),
@@ -109,23 +114,29 @@ fn extract<R: Read>(bundle: BundleReader<R>, staging: &Path) -> Result<()> {
     Ok(check_elf_files(staging, &manifest)?)
 }
 
-/// Carries out a step. The bundle can be extracted once.
+/// Carries out a step.
 pub(crate) fn perform<R: Read>(
     layout: &Layout,
     step: &Step,
     receipt: &Receipt,
-    bundle: &mut Option<BundleReader<R>>,
+    source: &mut Source<R>,
 ) -> Result<()> {
-    match step {
-        Step::Stage | Step::Restage { .. } => {
+    let id = &receipt.version;
+    match (step, source) {
+        (Step::Stage | Step::Restage { .. }, Source::Bundle(bundle)) => {
             let bundle = bundle.take().context("the bundle was extracted before")?;
-            stage(layout, &receipt.version, bundle, matches!(step, Step::Restage { .. }))
+            stage(layout, id, bundle, matches!(step, Step::Restage { .. }))
         }
-        Step::Activate { .. } => {
-            replace_link(layout.prefix(), CURRENT, &Layout::current_target(&receipt.version))
+        (Step::Mend { .. }, Source::Tree(manifest)) => {
+            mend_tree(&layout.version(id), manifest)?;
+            sync_file_system(&layout.version(id))
         }
-        Step::Link { name, target } => replace_link(layout.prefix(), name, target),
-        Step::WriteReceipt => write_receipt(layout, receipt),
+        (Step::Activate { .. }, _) => replace_link(layout.prefix(), CURRENT, &Layout::current_target(id)),
+        (Step::Link { name, target }, _) => replace_link(layout.prefix(), name, target),
+        (Step::WriteReceipt, _) => write_receipt(layout, receipt),
+        (Step::Stage | Step::Restage { .. } | Step::Mend { .. }, _) => {
+            bail!("{} needs another source of files", step.describe(id))
+        }
     }
 }
 
@@ -140,29 +151,60 @@ pub(crate) fn create_directories(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
+/// Makes the directories of a copied tree ours.
+pub(crate) fn own_directories(layout: &Layout) -> Result<()> {
+    for directory in [layout.prefix().to_owned(), layout.versions()] {
+        if check_owner(&directory).is_err() {
+            let us = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+            fs_err::os::unix::fs::lchown(&directory, Some(us.0), Some(us.1))?;
+            fs::set_permissions(&directory, Permissions::from_mode(DIRECTORY_MODE))?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes what killed runs have left. Under the lock nobody else is at work here.
 pub(crate) fn remove_leftovers(layout: &Layout) -> Result<()> {
     for (directory, prefix) in
         [(layout.versions(), STAGING_PREFIX), (layout.prefix().to_owned(), TEMPORARY_PREFIX)]
     {
         for item in fs::read_dir(&directory)? {
-            let path = item?.path();
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)) {
-                remove_any(&path)?;
+            let item = item?;
+            let name = item.file_name().to_string_lossy().into_owned();
+            match name.strip_prefix(prefix) {
+                None => {}
+                // No directory of ours has such a name: `replace_link` was stopped before it put this one aside.
+                Some(name) if prefix == TEMPORARY_PREFIX && item.file_type()?.is_dir() => {
+                    put_aside(&item.path(), layout.prefix(), name)?;
+                }
+                Some(_) => remove_any(&item.path())?,
             }
         }
     }
     Ok(())
 }
 
+/// Replaces what has the name by a link. A directory (of another product, or of a copy that followed links) is not ours
+/// to remove: it is put aside.
 fn replace_link(directory: &Path, name: &str, target: &str) -> Result<()> {
-    let new = directory.join(format!("{TEMPORARY_PREFIX}{name}"));
+    let (new, link) = (directory.join(format!("{TEMPORARY_PREFIX}{name}")), directory.join(name));
     symlink(target, &new).with_context(|| format!("cannot create the link {}", new.display()))?;
-    fs::rename(&new, directory.join(name))?;
+    if link.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        renameat_with(CWD, &new, CWD, &link, RenameFlags::EXCHANGE)
+            .with_context(|| format!("cannot replace {}", link.display()))?;
+        put_aside(&new, directory, name)?;
+    } else {
+        fs::rename(&new, &link)?;
+    }
     sync_directory(directory)
 }
 
-fn write_receipt(layout: &Layout, receipt: &Receipt) -> Result<()> {
+fn put_aside(path: &Path, directory: &Path, name: &str) -> Result<()> {
+    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace([':', '-'], "");
+    Ok(fs::rename(path, directory.join(format!("{name}.replaced-{time}")))?)
+}
+
+pub(crate) fn write_receipt(layout: &Layout, receipt: &Receipt) -> Result<()> {
     let mut new = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(layout.prefix())?;
     serde_json::to_writer_pretty(&mut new, receipt)?;
     new.write_all(b"\n")?;

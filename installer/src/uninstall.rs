@@ -4,7 +4,7 @@
 //! so that a run that was stopped can be repeated.
 
 use crate::cli::Uninstall;
-use crate::inspect::installed_versions;
+use crate::installed;
 use crate::layout::{CURRENT, Layout, STABLE_LINKS};
 use crate::lock::Lock;
 use crate::registration::Registration;
@@ -29,13 +29,13 @@ pub(crate) fn uninstall(options: &Uninstall) -> Result<Report> {
     let Some(receipt) = read_receipt(&layout)? else {
         bail!("there is no receipt in {prefix}: what lies there is not known to be ours");
     };
-    let versions = installed_versions(&layout)?;
+    let versions = installed::all(&layout)?;
     if let Some((id, process)) = first_use(&layout, &versions) {
         bail!("version {id} is in use by process {process}: remove its container first");
     }
 
     let mut report = Report { facts: vec![("prefix", prefix.clone())], ..Report::default() };
-    if let Some(docker) = &receipt.docker {
+    for docker in &receipt.docker {
         Registration::remove(&docker.daemon_json, &docker.name, &docker.path, &options.docker)?
             .apply(&mut report)?;
     }

@@ -1,11 +1,15 @@
-//! Compares an installed tree with its manifest. Runs on the host; trusts the manifest, not the tree.
+//! Compares an installed tree with its manifest, and mends what the manifest alone can mend. Runs on the host; trusts
+//! the manifest, not the tree.
 
-use crate::digest::{HashingReader, Sha256Digest};
+mod content;
+mod mend;
+
+pub use mend::mend_tree;
+
 use crate::dirfd::{open_directory, open_root};
 use crate::manifest::{Entry, EntryKind, MANIFEST_NAME, Manifest, SIGNATURE_NAME};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Stat, readlinkat, statat};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -39,40 +43,86 @@ pub enum Difference {
     },
 }
 
-/// The tree cannot be read to its end.
+/// The tree cannot be read or mended to its end.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {path:?}")]
+#[error("cannot {action} {path:?}")]
 pub struct TreeError {
+    /// What was attempted.
+    pub action: &'static str,
     /// Relative to the tree.
     pub path: String,
     /// Why.
     pub source: io::Error,
 }
 
-/// All differences between the tree in `directory` and its manifest, by path. The manifest and its signature, which lie
-/// in the same directory, are left to the caller; no link is followed, and nothing is changed.
+/// All differences between the tree in `directory` and its manifest, by path, the content of every file included, which all
+/// processors read. Owner is the administrator, or whoever runs this. The manifest and its signature, which lie in the same
+/// directory, are left to the caller; no link is followed, and nothing is changed.
 ///
 /// # Errors
 /// When a directory or a file of the tree cannot be read.
 pub fn verify_tree(directory: &Path, manifest: &Manifest) -> Result<Vec<Difference>, TreeError> {
-    let root = open_root(directory).map_err(|source| TreeError { path: ".".into(), source })?;
-    let mut comparison = Comparison { manifest, seen: BTreeSet::new(), differences: Vec::new() };
+    let (mut differences, unread) = walk(directory, manifest)?;
+    differences.extend(content::differences(directory, unread)?);
+    differences.sort_by(|one, other| one.path().cmp(other.path()));
+    Ok(differences)
+}
+
+/// The same without reading any file: kinds, sizes, modes, owners, targets and names.
+///
+/// # Errors
+/// When a directory of the tree cannot be read.
+pub fn survey_tree(directory: &Path, manifest: &Manifest) -> Result<Vec<Difference>, TreeError> {
+    let (mut differences, _) = walk(directory, manifest)?;
+    differences.sort_by(|one, other| one.path().cmp(other.path()));
+    Ok(differences)
+}
+
+impl Difference {
+    /// Where it is, relative to the tree.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        let (Self::Missing { path } | Self::Extra { path } | Self::Property { path, .. }) = self;
+        path
+    }
+}
+
+/// Who may own a tree: root, and the user who looks.
+fn may_own(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
+/// Differences, and the files whose content may still differ.
+fn walk<'m>(
+    directory: &Path,
+    manifest: &'m Manifest,
+) -> Result<(Vec<Difference>, Vec<&'m Entry>), TreeError> {
+    let root = open_root(directory).map_err(|source| TreeError::read(".", source))?;
+    let mut comparison =
+        Comparison { manifest, seen: BTreeSet::new(), differences: Vec::new(), unread: Vec::new() };
     comparison.directory(root.as_fd(), "")?;
-    let Comparison { seen, mut differences, .. } = comparison;
+    let Comparison { seen, mut differences, unread, .. } = comparison;
     let missing = manifest.files.iter().filter(|entry| !seen.contains(entry.path.as_str()));
     differences.extend(missing.map(|entry| Difference::Missing { path: entry.path.clone() }));
-    Ok(differences)
+    Ok((differences, unread))
+}
+
+impl TreeError {
+    fn read(path: &str, source: impl Into<io::Error>) -> Self {
+        Self { action: "read", path: path.to_owned(), source: source.into() }
+    }
 }
 
 struct Comparison<'m> {
     manifest: &'m Manifest,
     seen: BTreeSet<&'m str>,
     differences: Vec<Difference>,
+    unread: Vec<&'m Entry>,
 }
 
 impl Comparison<'_> {
     fn directory(&mut self, directory: BorrowedFd<'_>, path: &str) -> Result<(), TreeError> {
-        let failed = |source: rustix::io::Errno| TreeError { path: path.to_owned(), source: source.into() };
+        let failed = |source: rustix::io::Errno| TreeError::read(path, source);
         let mut names = BTreeSet::new();
         for item in Dir::read_from(directory).map_err(failed)? {
             let name = item.map_err(failed)?.file_name().to_string_lossy().into_owned();
@@ -95,21 +145,25 @@ impl Comparison<'_> {
             return Ok(());
         };
         self.seen.insert(&entry.path);
-        let differences =
-            compare(parent, name, entry).map_err(|source| TreeError { path: path.clone(), source })?;
-        let is_directory = entry.kind == EntryKind::Directory && !differences.iter().any(is_kind);
+        let differences = compare(parent, name, entry).map_err(|source| TreeError::read(&path, source))?;
+        let is_other = differences.iter().any(|difference| has(difference, &["kind", "size"]));
         self.differences.extend(differences);
-        if is_directory {
-            let directory =
-                open_directory(parent, name).map_err(|source| TreeError { path: path.clone(), source })?;
-            self.directory(directory.as_fd(), &path)?;
+        // What has another size has another content, and may be endless.
+        match entry.kind {
+            EntryKind::Directory if !is_other => {
+                let directory =
+                    open_directory(parent, name).map_err(|source| TreeError::read(&path, source))?;
+                self.directory(directory.as_fd(), &path)?;
+            }
+            EntryKind::File { .. } if !is_other => self.unread.push(entry),
+            _ => {}
         }
         Ok(())
     }
 }
 
-fn is_kind(difference: &Difference) -> bool {
-    matches!(difference, Difference::Property { property: "kind", .. })
+fn has(difference: &Difference, properties: &[&str]) -> bool {
+    matches!(difference, Difference::Property { property, .. } if properties.contains(property))
 }
 
 fn compare(parent: BorrowedFd<'_>, name: &str, entry: &Entry) -> io::Result<Vec<Difference>> {
@@ -125,30 +179,21 @@ fn compare(parent: BorrowedFd<'_>, name: &str, entry: &Entry) -> io::Result<Vec<
         property("kind", entry.kind.noun().into(), found_kind.into());
         return Ok(differences);
     }
+    if !may_own(stat.st_uid) {
+        property("owner", "0".into(), stat.st_uid.to_string());
+    }
     match &entry.kind {
         EntryKind::Symlink { target } => {
             let found = readlinkat(parent, name, Vec::new())?;
             property("target", target.clone(), found.to_string_lossy().into_owned());
         }
         EntryKind::Directory => property("mode", octal(entry.mode), octal(stat.st_mode & 0o7777)),
-        EntryKind::File { size, sha256 } => {
+        EntryKind::File { size, .. } => {
             property("mode", octal(entry.mode), octal(stat.st_mode & 0o7777));
-            let found_size = u64::try_from(stat.st_size).unwrap_or_default();
-            property("size", size.to_string(), found_size.to_string());
-            // What has another size has another content, and may be endless.
-            if found_size == *size {
-                property("SHA-256", sha256.to_string(), content_digest(parent, name)?.to_string());
-            }
+            property("size", size.to_string(), u64::try_from(stat.st_size).unwrap_or_default().to_string());
         }
     }
     Ok(differences)
-}
-
-fn content_digest(parent: BorrowedFd<'_>, name: &str) -> io::Result<Sha256Digest> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut content = HashingReader::new(File::from(openat(parent, name, flags, Mode::empty())?));
-    io::copy(&mut content, &mut io::sink())?;
-    Ok(content.finish().0)
 }
 
 fn kind_noun(stat: &Stat) -> &'static str {

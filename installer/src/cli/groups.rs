@@ -1,0 +1,76 @@
+//! Groups of options that several commands share. Runs on the host.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// Where everything goes when nobody says otherwise.
+const DEFAULT_PREFIX: &str = "/var/lib/runq";
+
+/// Whose signatures count.
+#[derive(Debug, Args)]
+pub(crate) struct Keys {
+    /// Trusted key: a file of minisign's, or its base64 line (repeatable) [default: the keys of the release]
+    #[arg(long = "public-key", value_name = "FILE|KEY")]
+    pub(crate) public_keys: Vec<String>,
+}
+
+/// Where the tree is.
+#[derive(Debug, Args)]
+pub(crate) struct Prefix {
+    /// Directory of the installed tree
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PREFIX)]
+    pub(crate) prefix: PathBuf,
+}
+
+/// How dockerd is talked to.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Docker {
+    /// Socket of dockerd
+    #[arg(long, value_name = "unix://PATH", env = "DOCKER_HOST", default_value = crate::docker_daemon::DEFAULT_HOST)]
+    pub(crate) docker_host: String,
+
+    /// Edit daemon.json, but leave dockerd alone
+    #[arg(long)]
+    pub(crate) no_reload: bool,
+}
+
+/// What stands in daemon.json.
+#[derive(Debug, Args)]
+pub(crate) struct Runtime {
+    /// Configuration of dockerd [default: the one that the running dockerd reads, else /etc/docker/daemon.json]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) daemon_json: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) docker: Docker,
+
+    /// Name of the runtime, as in docker run --runtime NAME
+    #[arg(long, default_value = "runq")]
+    pub(crate) name: String,
+
+    /// Argument of the runtime, before Docker's own (repeatable; without it, those that are there stay)
+    #[arg(long = "runtime-arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub(crate) runtime_args: Vec<String>,
+
+    /// Change nothing, show what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Whether Docker is to know of it at all.
+#[derive(Debug, Args)]
+pub(crate) struct Registering {
+    #[command(flatten)]
+    pub(crate) runtime: Runtime,
+
+    /// Touch neither daemon.json nor dockerd
+    #[arg(long, conflicts_with = "daemon_json")]
+    pub(crate) no_docker: bool,
+}
+
+impl Docker {
+    /// The socket; an empty variable counts as none, as for the docker command.
+    pub(crate) fn host(&self) -> &str {
+        if self.docker_host.is_empty() { crate::docker_daemon::DEFAULT_HOST } else { &self.docker_host }
+    }
+}
