@@ -42,6 +42,15 @@ pub(crate) enum Command {
     /// List the installed versions
     #[command(after_help = examples::LIST)]
     List(Prefix),
+    /// Activate the version that was active before, without a network
+    #[command(after_help = examples::ROLLBACK)]
+    Rollback(Rollback),
+    /// Remove versions that are neither active, nor the one before, nor in use
+    #[command(after_help = examples::GC)]
+    Gc(Gc),
+    /// Write an installed version as one file, which install takes
+    #[command(after_help = examples::EXPORT)]
+    Export(Export),
     /// Remove the entry of daemon.json that was added, and the tree
     #[command(after_help = examples::UNINSTALL)]
     Uninstall(Uninstall),
@@ -57,6 +66,10 @@ pub(crate) struct Install {
     /// Asset bundle [default: the one file runq-*-ARCH.tar.zst beside this program]
     #[arg(long, value_name = "FILE")]
     pub(crate) bundle: Option<PathBuf>,
+
+    /// Install a bundle that is older than the active version
+    #[arg(long)]
+    pub(crate) allow_downgrade: bool,
 
     #[command(flatten)]
     pub(crate) keys: Keys,
@@ -99,9 +112,64 @@ pub(crate) struct Verify {
     pub(crate) prefix: Prefix,
 }
 
+/// Options of `rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// Version to activate [default: the one that was active before]
+    #[arg(long, value_name = "ID")]
+    pub(crate) to: Option<String>,
+
+    /// Change nothing, show what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+
+    #[command(flatten)]
+    pub(crate) prefix: Prefix,
+}
+
+/// Options of `gc`.
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// Do not keep the version before the active one either
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// Change nothing, show what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) prefix: Prefix,
+}
+
+/// Options of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Version to write [default: the active one]
+    #[arg(long, value_name = "ID")]
+    pub(crate) version: Option<String>,
+
+    /// File or directory to write to [default: runq-VERSION-ARCH.tar.zst here]
+    #[arg(long, short, value_name = "PATH")]
+    pub(crate) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+
+    #[command(flatten)]
+    pub(crate) prefix: Prefix,
+}
+
 /// Options of `uninstall`.
 #[derive(Debug, Args)]
 pub(crate) struct Uninstall {
+    /// Remove it although containers use it, and say what that breaks
+    #[arg(long)]
+    pub(crate) force: bool,
+
     #[command(flatten)]
     pub(crate) prefix: Prefix,
 

@@ -6,6 +6,7 @@
 use crate::docker_config::RuntimeEntry;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -57,6 +58,42 @@ struct Info {
     runtimes: HashMap<String, RuntimeEntry>,
 }
 
+/// A container, for people.
+#[derive(Debug)]
+pub(crate) struct Container {
+    /// Without the slash.
+    pub(crate) name: String,
+    /// `running`, `exited` and so on.
+    pub(crate) state: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    name: String,
+    state: State,
+    host_config: HostConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    status: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig {
+    #[serde(default)]
+    runtime: String,
+}
+
 impl Daemon {
     /// The daemon at `unix://PATH`; `None` when nobody listens there.
     pub(crate) fn find(host: &str) -> Result<Option<Self>, DaemonError> {
@@ -93,10 +130,26 @@ impl Daemon {
 
     /// What the daemon knows of a runtime.
     pub(crate) fn runtime(&self, name: &str) -> Result<Option<RuntimeEntry>, DaemonError> {
-        let body = self.get("/info")?;
-        let info: Info = serde_json::from_slice(&body)
-            .map_err(|source| DaemonError::Json { socket: self.socket.clone(), source })?;
+        let info: Info = self.get_json("/info")?;
         Ok(info.runtimes.into_iter().find(|(known, _)| known == name).map(|(_, entry)| entry))
+    }
+
+    /// All containers of a runtime, running or not.
+    pub(crate) fn containers_of(&self, runtime: &str) -> Result<Vec<Container>, DaemonError> {
+        let mut found = Vec::new();
+        for Listed { id } in self.get_json::<Vec<Listed>>("/containers/json?all=1")? {
+            // One that is being removed meanwhile is none.
+            match self.get_json::<Inspected>(&format!("/containers/{id}/json")) {
+                Ok(inspected) if inspected.host_config.runtime == runtime => {
+                    let name = inspected.name.trim_start_matches('/').to_owned();
+                    found.push(Container { name, state: inspected.state.status });
+                }
+                Ok(_) => {}
+                Err(DaemonError::Answer { found, .. }) if found.contains(" 404 ") => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 
     /// Has the daemon read its configuration and waits until it knows the entry, or until it knows none.
@@ -130,6 +183,11 @@ impl Daemon {
             return Err(DaemonError::Process { socket: self.socket.clone() });
         }
         pidfd_send_signal(process, Signal::HUP).map_err(signal)
+    }
+
+    fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, DaemonError> {
+        serde_json::from_slice(&self.get(path)?)
+            .map_err(|source| DaemonError::Json { socket: self.socket.clone(), source })
     }
 
     /// Body of a successful answer. HTTP/1.0, so that the body ends with the connection.

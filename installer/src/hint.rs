@@ -46,7 +46,7 @@ fn of_installed(error: &InstalledError) -> Option<&'static str> {
     match error {
         InstalledError::NoTree { .. } => Some("copy the whole tree there first, or name another --prefix"),
         InstalledError::NotInstalled { .. } => Some("name the tree with --prefix"),
-        InstalledError::Choice { .. } => Some("choose one with --version"),
+        InstalledError::Choice { .. } => Some("choose one: adopt --version ID, rollback --to ID"),
         InstalledError::Differs { .. } | InstalledError::Name { .. } => {
             Some("the copy is not what was signed: copy the tree again, or install from a bundle")
         }
@@ -68,6 +68,7 @@ fn of_preflight(error: &PreflightError) -> Option<&'static str> {
         PreflightError::Arch { .. } => {
             Some("ask for the bundle's architecture with --arch, or take another bundle")
         }
+        PreflightError::Downgrade { .. } => Some("if that is what you want, say --allow-downgrade"),
         PreflightError::Space { .. } => Some("free some space, or choose another --prefix"),
         PreflightError::Prefix { .. } => Some("give it to root with mode 0755, or choose another --prefix"),
         PreflightError::Word { .. } => Some("dockerd puts path and arguments unquoted into a shell script"),
@@ -112,7 +113,7 @@ fn of_daemon(error: &DaemonError) -> Option<&'static str> {
 
 fn of_lock(error: &LockError) -> &'static str {
     match error {
-        LockError::Held { .. } => "wait for it to end",
+        LockError::Held { .. } => "wait for it to end; the lock ends with its process, the file may stay",
         LockError::Open { .. } => "run as root, or choose another --prefix",
     }
 }

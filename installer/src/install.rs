@@ -1,6 +1,7 @@
 //! `install`: the order of the steps. Runs on the host, as root; trusts the keys that were given.
 
 use crate::cli::Install;
+use crate::installed;
 use crate::keys;
 use crate::layout::Layout;
 use crate::lock::Lock;
@@ -13,6 +14,7 @@ use crate::transaction::{self, Source};
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use runq_bundle::archive::BundleReader;
+use runq_bundle::manifest::Manifest;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +35,9 @@ pub(crate) fn install(options: &Install) -> Result<Report> {
     let manifest = bundle.manifest().clone();
     preflight::check_arch(&manifest, arch)?;
     let id = manifest.version_id(bundle.manifest_bytes());
+    if !options.allow_downgrade {
+        check_sequence(&layout, &manifest)?;
+    }
 
     let tree = transaction::inspect_tree(&layout.version(&id), &bundle)?;
     let found = transaction::inspect(&layout, tree)?;
@@ -75,6 +80,13 @@ pub(crate) fn install(options: &Install) -> Result<Report> {
         if report.changes.is_empty() { "is installed already: nothing to do" } else { "is installed" };
     report.summary = format!("runq {} ({arch}) {state}", manifest.version);
     Ok(report)
+}
+
+/// Checks that the active version is not a later one. A manifest that cannot be read is no reason to keep a broken tree.
+fn check_sequence(layout: &Layout, manifest: &Manifest) -> Result<()> {
+    let Some(active) = installed::active(layout)? else { return Ok(()) };
+    let Ok((later, _)) = installed::read_manifest(&layout.version(&active)) else { return Ok(()) };
+    Ok(preflight::check_sequence(manifest, &later)?)
 }
 
 fn cannot_install(path: &Path) -> String {

@@ -52,6 +52,7 @@ impl InstalledError {
 pub(crate) struct SignedVersion {
     pub(crate) directory: PathBuf,
     pub(crate) manifest: Manifest,
+    pub(crate) manifest_bytes: Vec<u8>,
     pub(crate) verified: Verified,
 }
 
@@ -60,15 +61,13 @@ impl SignedVersion {
     pub(crate) fn open(layout: &Layout, id: &str, keys: &[PublicKey]) -> Result<Self> {
         let directory = layout.version(id);
         let (manifest, manifest_bytes) = read_manifest(&directory)?;
-        let signature = read(&directory.join(SIGNATURE_NAME), MAX_SIGNATURE_BYTES)?;
-        let signature = String::from_utf8_lossy(&signature).into_owned();
-        let verified = verify(&manifest_bytes, &signature, keys)
+        let verified = verify(&manifest_bytes, &read_signature(&directory)?, keys)
             .with_context(|| format!("cannot verify {}", directory.join(MANIFEST_NAME).display()))?;
         let right = manifest.version_id(&manifest_bytes);
         if right != id {
             return Err(InstalledError::Name { directory, id: right }.into());
         }
-        Ok(Self { directory, manifest, verified })
+        Ok(Self { directory, manifest, manifest_bytes, verified })
     }
 
     /// All differences of the tree, content included.
@@ -143,6 +142,12 @@ pub(crate) fn read_manifest(tree: &Path) -> Result<(Manifest, Vec<u8>)> {
     let bytes = read(&path, MAX_MANIFEST_BYTES)?;
     let manifest = Manifest::parse(&bytes).with_context(|| format!("cannot use {}", path.display()))?;
     Ok((manifest, bytes))
+}
+
+/// The text of a version's signature, whoever wrote it.
+pub(crate) fn read_signature(tree: &Path) -> Result<String> {
+    let bytes = read(&tree.join(SIGNATURE_NAME), MAX_SIGNATURE_BYTES)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn read(path: &Path, allowed: u64) -> Result<Vec<u8>> {

@@ -6,14 +6,15 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-const MAX_PID_BYTES: u64 = 32;
+/// Of what the holder says about itself.
+const MAX_HOLDER_BYTES: u64 = 256;
 
 /// The lock is not ours.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
     #[error("cannot open {path}")]
     Open { path: PathBuf, source: io::Error },
-    #[error("another installer, process {holder}, is at work in {path}")]
+    #[error("another installer is at work in {path}: process {holder}")]
     Held { path: PathBuf, holder: String },
 }
 
@@ -31,22 +32,30 @@ impl Lock {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => {
-                    let mut holder = String::new();
-                    file.take(MAX_PID_BYTES).read_to_string(&mut holder).map_err(failed)?;
+                    let mut holder = Vec::new();
+                    file.take(MAX_HOLDER_BYTES).read_to_end(&mut holder).map_err(failed)?;
+                    let holder = String::from_utf8_lossy(&holder).trim().to_owned();
                     let path = path.parent().unwrap_or(path).to_owned();
-                    return Err(LockError::Held { path, holder: holder.trim().to_owned() });
+                    return Err(LockError::Held { path, holder });
                 }
                 Err(errno) => return Err(failed(errno.into())),
             }
             // An uninstall may have removed the file that was opened: a lock on it is no lock.
             let locked = file.metadata().map_err(failed)?;
             if path.symlink_metadata().is_ok_and(|found| found.ino() == locked.ino()) {
-                file.set_len(0).map_err(failed)?;
-                writeln!(file, "{}", std::process::id()).map_err(failed)?;
+                // What is known of us is for messages alone, and gc has to work on a full disk.
+                let _said = file.set_len(0).and_then(|()| file.write_all(ourselves().as_bytes()));
                 return Ok(Self { _file: file });
             }
         }
     }
+}
+
+/// Number and command of this process, on one line.
+fn ourselves() -> String {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let command: String = words.join(" ").chars().filter(|c| !c.is_control()).take(160).collect();
+    format!("{} ({command})\n", std::process::id())
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -66,8 +75,10 @@ mod tests {
         let path = directory.path().join(".lock");
         let lock = Lock::acquire(&path).unwrap();
         let error = Lock::acquire(&path).unwrap_err().to_string();
-        assert!(error.contains(&format!("process {},", std::process::id())), "{error}");
+        assert!(error.contains(&format!("process {} (", std::process::id())), "{error}");
         drop(lock);
+        // What a dead process has left there says nothing.
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with(&std::process::id().to_string()));
         Lock::acquire(&path).unwrap();
     }
 }

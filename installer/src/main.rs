@@ -5,6 +5,9 @@ mod adopt;
 mod cli;
 mod docker_config;
 mod docker_daemon;
+mod exit;
+mod export;
+mod gc;
 mod hint;
 mod inspect;
 mod install;
@@ -18,10 +21,12 @@ mod receipt;
 mod registering;
 mod registration;
 mod report;
+mod rollback;
 #[cfg(test)]
 mod test_host;
 mod transaction;
 mod uninstall;
+mod usage;
 
 use anyhow::{Error, Result};
 use clap::Parser;
@@ -31,9 +36,6 @@ use rustix::fs::Mode;
 use std::io::Write;
 use std::process::ExitCode;
 
-const EXIT_DIFFERENCES: u8 = 1;
-const EXIT_FAILED: u8 = 125;
-
 fn main() -> ExitCode {
     // Directories on the way to ours are for everybody to enter and for nobody else to write.
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
@@ -41,18 +43,17 @@ fn main() -> ExitCode {
     let json = cli.json;
     let (text, code) = match run(&cli.into_command()) {
         Ok(report) => {
-            let code =
-                if report.differences.is_empty() { ExitCode::SUCCESS } else { EXIT_DIFFERENCES.into() };
+            let code = exit::of_report(&report);
             (if json { report.json().to_string() } else { report.text() }, code)
         }
-        Err(error) if json => (error_json(&error).to_string(), EXIT_FAILED.into()),
+        Err(error) if json => (error_json(&error).to_string(), exit::of_error(&error)),
         Err(error) => {
             show(std::io::stderr(), &error_text(&error));
-            return EXIT_FAILED.into();
+            return exit::of_error(&error).into();
         }
     };
     show(std::io::stdout(), &text);
-    code
+    code.into()
 }
 
 fn run(command: &Command) -> Result<Report> {
@@ -61,6 +62,9 @@ fn run(command: &Command) -> Result<Report> {
         Command::Adopt(options) => adopt::adopt(options),
         Command::Verify(options) => inspect::verify(options),
         Command::List(options) => inspect::list(options),
+        Command::Rollback(options) => rollback::rollback(options),
+        Command::Gc(options) => gc::gc(options),
+        Command::Export(options) => export::export(options),
         Command::Uninstall(options) => uninstall::uninstall(options),
     }
 }

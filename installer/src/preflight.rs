@@ -27,6 +27,8 @@ pub(crate) enum PreflightError {
     Read { path: PathBuf, source: io::Error },
     #[error("the bundle is for {found}, asked for is {wanted}")]
     Arch { found: String, wanted: String },
+    #[error("{new} (sequence {new_sequence}) is older than the active {active} (sequence {active_sequence})")]
+    Downgrade { new: String, new_sequence: u64, active: String, active_sequence: u64 },
     #[error("this program does not know the machine code of {arch}")]
     UnknownArch { arch: String },
     #[error("{path} is an ELF file for machine {found}, the manifest says {arch} ({wanted})")]
@@ -75,6 +77,19 @@ pub(crate) fn arch_label(manifest: &Manifest) -> String {
 pub(crate) fn check_arch(manifest: &Manifest, wanted: &str) -> Result<(), PreflightError> {
     let found = arch_label(manifest);
     if found == wanted { Ok(()) } else { Err(PreflightError::Arch { found, wanted: wanted.to_owned() }) }
+}
+
+/// Checks that a bundle is no older than the active version: an old release may have known weaknesses.
+pub(crate) fn check_sequence(new: &Manifest, active: &Manifest) -> Result<(), PreflightError> {
+    if new.sequence >= active.sequence {
+        return Ok(());
+    }
+    Err(PreflightError::Downgrade {
+        new: new.version.clone(),
+        new_sequence: new.sequence,
+        active: active.version.clone(),
+        active_sequence: active.sequence,
+    })
 }
 
 /// Checks the machine of every ELF file of a tree: the host's, or the guest's for kernel, modules and firmware.

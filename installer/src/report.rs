@@ -30,6 +30,11 @@ impl Report {
         Self { facts, ..Self::default() }
     }
 
+    /// Whether what was looked at is as it should be.
+    pub(crate) fn is_ok(&self) -> bool {
+        self.differences.is_empty()
+    }
+
     /// Of changes that were not made.
     pub(crate) fn of_dry_run(mut self) -> Self {
         let nothing = self.changes.is_empty();
@@ -55,7 +60,7 @@ impl Report {
     pub(crate) fn json(&self) -> serde_json::Value {
         let facts: serde_json::Map<_, _> =
             self.facts.iter().map(|(name, value)| (name.replace(' ', "_"), value.clone().into())).collect();
-        let mut value = serde_json::json!({ "ok": self.differences.is_empty() });
+        let mut value = serde_json::json!({ "ok": self.is_ok() });
         if let (Some(object), Ok(serde_json::Value::Object(own))) =
             (value.as_object_mut(), serde_json::to_value(self))
         {

@@ -74,7 +74,7 @@ impl Host {
             format: FORMAT,
             product: PRODUCT.into(),
             version: version.into(),
-            sequence: 1,
+            sequence: version.replace('.', "").parse().unwrap(),
             host_arch: arch.into(),
             guest_arch: arch.into(),
             build_id: "b".into(),

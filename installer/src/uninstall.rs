@@ -4,16 +4,27 @@
 //! so that a run that was stopped can be repeated.
 
 use crate::cli::Uninstall;
+use crate::docker_daemon::{Container, Daemon};
 use crate::installed;
 use crate::layout::{CURRENT, Layout, STABLE_LINKS};
 use crate::lock::Lock;
+use crate::receipt::Receipt;
 use crate::registration::Registration;
 use crate::report::Report;
 use crate::transaction::{read_receipt, remove_any, sync_directory};
+use crate::usage;
 use anyhow::{Result, bail};
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+
+/// Why nothing is removed.
+#[derive(Debug, thiserror::Error)]
+#[error("runq is in use: {}", users.join("; "))]
+pub(crate) struct InUse {
+    users: Vec<String>,
+}
+
+/// What becomes of users that are not waited for.
+const BROKEN: &str = "it cannot be started, stopped, killed or entered any more; what runs goes on until its processes are killed by hand";
 
 /// Removes the entry and the tree.
 pub(crate) fn uninstall(options: &Uninstall) -> Result<Report> {
@@ -30,11 +41,13 @@ pub(crate) fn uninstall(options: &Uninstall) -> Result<Report> {
         bail!("there is no receipt in {prefix}: what lies there is not known to be ours");
     };
     let versions = installed::all(&layout)?;
-    if let Some((id, process)) = first_use(&layout, &versions) {
-        bail!("version {id} is in use by process {process}: remove its container first");
+    let mut report = Report::new(vec![("prefix", prefix.clone())]);
+    let users = users(&layout, &versions, &receipt, options)?;
+    if !users.is_empty() && !options.force {
+        return Err(InUse { users }.into());
     }
+    report.notes.extend(users.iter().map(|user| format!("{user}: {BROKEN}")));
 
-    let mut report = Report { facts: vec![("prefix", prefix.clone())], ..Report::default() };
     for docker in &receipt.docker {
         Registration::remove(&docker.daemon_json, &docker.name, &docker.path, &options.docker)?
             .apply(&mut report)?;
@@ -61,53 +74,28 @@ pub(crate) fn uninstall(options: &Uninstall) -> Result<Report> {
     Ok(report)
 }
 
-/// A version that is mounted in some process's namespace, and that process.
-fn first_use(layout: &Layout, versions: &[String]) -> Option<(String, String)> {
-    for process in std::fs::read_dir("/proc").ok()?.flatten() {
-        let name = process.file_name().to_string_lossy().into_owned();
-        if !name.bytes().all(|byte| byte.is_ascii_digit()) {
-            continue;
+/// Containers of our runtimes, running or not, and whatever else uses a version.
+fn users(
+    layout: &Layout,
+    versions: &[String],
+    receipt: &Receipt,
+    options: &Uninstall,
+) -> Result<Vec<String>> {
+    let mut users = Vec::new();
+    // With --no-reload dockerd is none of our business; --docker-host may not even name one.
+    let daemon = if options.docker.no_reload { None } else { Daemon::find(options.docker.host())? };
+    if let Some(daemon) = daemon {
+        for docker in &receipt.docker {
+            let containers = daemon.containers_of(&docker.name)?;
+            users.extend(
+                containers.iter().map(|Container { name, state }| format!("container {name} ({state})")),
+            );
         }
-        // A process that has ended meanwhile uses nothing.
-        let Ok(mounts) = std::fs::read_to_string(process.path().join("mountinfo")) else { continue };
-        let root = process.path().join("root");
-        let used =
-            |id: &&String| mounts.lines().any(|mount| is_mount_of(mount, &layout.version(id), id, &root));
-        if let Some(id) = versions.iter().find(used) {
-            return Some((id.clone(), name));
-        }
     }
-    None
-}
-
-/// Whether a line of a process's `mountinfo` (proc_pid_mountinfo(5)) shows a directory of this version. The same version
-/// may be installed below another prefix: the two are told apart by what the mount point is, seen through `root`.
-fn is_mount_of(mount: &str, version: &Path, id: &str, root: &Path) -> bool {
-    let mut fields = mount.split(' ').skip(3);
-    let (Some(source), Some(target)) = (fields.next(), fields.next()) else { return false };
-    let Some((_, inside)) = source.split_once(&format!("versions/{id}/")) else { return false };
-    let identity = |path: PathBuf| std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
-    match (identity(version.join(inside)), identity(root.join(target.trim_start_matches('/')))) {
-        (Ok(ours), Ok(mounted)) => ours == mounted,
-        _ => false,
+    // Those of Docker's containers are named already; what is left has no other name.
+    if users.is_empty() {
+        let found = usage::find(layout, versions)?;
+        users.extend(found.iter().map(|(id, user)| format!("version {id} is used by {user}")));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_same_version_elsewhere_is_not_ours() {
-        let ours = tempfile::tempdir().unwrap();
-        let root = tempfile::tempdir().unwrap();
-        fs_err::create_dir_all(ours.path().join("qemu")).unwrap();
-        fs_err::create_dir_all(root.path().join("mnt")).unwrap();
-        let line =
-            |target: &str| format!("9 1 0:3 /var/lib/runq/versions/1-ab/qemu {target} ro - ext4 /dev/vda rw");
-        assert!(!is_mount_of(&line("/mnt"), ours.path(), "1-ab", root.path()));
-        std::os::unix::fs::symlink(ours.path().join("qemu"), root.path().join("same")).unwrap();
-        assert!(is_mount_of(&line("/same"), ours.path(), "1-ab", root.path()));
-        assert!(!is_mount_of(&line("/same"), ours.path(), "2-cd", root.path()));
-    }
+    Ok(users)
 }

@@ -10,7 +10,8 @@ Examples:
       prepares the tree for a machine of another architecture; Docker is left alone
 
 Exit codes:
-  0 done or nothing to do, 1 verify found differences, 2 wrong usage, 125 failed";
+  0 done or nothing to do; 1 verify found differences; 2 wrong usage; 3 dockerd refused the configuration, which is as
+  before; 4 another installer is at work; 5 containers use it; 125 failed otherwise";
 
 pub(super) const ADOPT: &str = "\
 Examples:
@@ -31,7 +32,28 @@ Examples:
   runq-install list
   runq-install list --json | jq -r '.facts'";
 
+pub(super) const ROLLBACK: &str = "\
+Examples:
+  runq-install rollback
+      activates the version before; running containers keep theirs, new ones get this
+  runq-install rollback --to 1.0.0-0a1b2c3d
+      activates that one of runq-install list";
+
+pub(super) const GC: &str = "\
+Examples:
+  runq-install gc --dry-run
+      shows what would be removed, what stays, and why
+  runq-install gc --all
+      removes the version before the active one, too";
+
+pub(super) const EXPORT: &str = "\
+Examples:
+  runq-install export -o /mnt/usb
+      writes the bundle of the active version, the same bytes as it came in";
+
 pub(super) const UNINSTALL: &str = "\
 Examples:
   runq-install uninstall
-      removes the entry of daemon.json that was added, and everything below the prefix";
+      removes the entry of daemon.json that was added, and everything below the prefix
+  runq-install uninstall --force
+      does so although containers use it, and says what becomes of them";

@@ -84,6 +84,18 @@ fn an_upgrade_keeps_the_old_version_beside_the_new_one() {
 }
 
 #[test]
+fn a_downgrade_has_to_be_asked_for() {
+    let host = Host::new();
+    let old = host.bundle("1.0.0", "x86_64", "x86_64");
+    host.with_docker(&host.bundle("1.1.0", "x86_64", "x86_64")).unwrap();
+    let error = host.install(&old, "--no-docker").unwrap_err().to_string();
+    assert_eq!(error, "1.0.0 (sequence 100) is older than the active 1.1.0 (sequence 110)");
+    assert_eq!(host.names("versions").len(), 1);
+    host.install(&old, "--no-docker --allow-downgrade").unwrap();
+    assert_eq!(fs::read_to_string(host.prefix("current/sbom.spdx.json")).unwrap(), "1.0.0");
+}
+
+#[test]
 fn refuses_a_bundle_of_another_architecture_and_names_both() {
     let host = Host::new();
     let bundle = host.bundle("1.0.0", "s390x", "s390x");
