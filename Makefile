@@ -30,7 +30,7 @@ build: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS = -C target-featur
 RUN_s390x := qemu-s390x-static
 RUST_STD  := release/rust-std.sh $(TRIPLE) $(TARGET)/rust-std
 
-.PHONY: help deps build assets check unit test e2e sandbox sandbox-down demo bench clean unit-s390x emulated test-foreign
+.PHONY: help deps build assets check unit test e2e sandbox sandbox-down demo bench clean unit-s390x emulated test-foreign test-docker26
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -77,6 +77,9 @@ test-foreign: build ## end-to-end tests of an s390x guest on this machine, emula
 	$(MAKE) build ARCH=s390x
 	RUNQ_SANDBOX=$(TARGET)/sandbox-foreign $(SANDBOX) run --distro debian --accel tcg --guest s390x -- \
 		env RUNQ_TEST_RUNTIME=runq-s390x RUNQ_TEST_IMAGE=busybox-s390x $(E2E) $(FOREIGN) --skip random_bytes_made_in_the_guest
+
+test-docker26: build ## end-to-end tests with the Docker of Debian 13
+	RUNQ_SANDBOX=$(TARGET)/sandbox-docker26 $(SANDBOX) run --distro debian --accel tcg --newer-docker -- $(E2E) $(TEST)
 
 sandbox: build ## a private Docker with runq in it, left running
 	$(SANDBOX) up --distro $(DISTRO) --accel $(ACCEL)

@@ -33,14 +33,21 @@ impl Daemon {
         host::process(pid).filter(running).map(|process| process.pid)
     }
 
-    /// Starts it in its own session and waits until `ready`.
+    /// Starts it in its own session and waits until `ready`. The words before its name run it elsewhere and become it.
     ///
     /// # Errors
     /// When it ends or is not ready in time; the error has the end of its log.
-    pub fn start(&self, args: &[String], ready: impl Fn() -> bool) -> Result<()> {
+    pub fn start(&self, before: &[String], args: &[String], ready: impl Fn() -> bool) -> Result<()> {
         let log = fs_err::File::create(&self.log)?.into_parts().0;
-        let mut command = Command::new(self.program);
-        command.args(args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        let mut words = before.iter().map(String::as_str).chain([self.program]);
+        let mut command = Command::new(words.next().unwrap_or(self.program));
+        command
+            .args(words)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0);
         let mut child = command.spawn().with_context(|| format!("cannot start {}", self.program))?;
         fs_err::write(&self.pid_file, child.id().to_string())?;
         let up = || has_ended(&mut child) || ready();

@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(120);
-const SUITE: &str = "trixie";
+/// The Debian release that the images are made of.
+pub const SUITE: &str = "trixie";
 const PATH: &str = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Loads `busybox` and `debian` unless the daemon has them.
@@ -196,7 +197,10 @@ fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
 }
 
 /// The archive of a minimal Debian, from the cache or by debootstrap.
-fn debian() -> Result<PathBuf> {
+///
+/// # Errors
+/// When a package cannot be had.
+pub fn debian() -> Result<PathBuf> {
     let cache = workspace::cache().join("images");
     let archive = cache.join(format!("debian-{SUITE}.tar"));
     let checksum = archive.with_extension("tar.sha256");

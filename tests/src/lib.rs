@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod demo;
 pub mod distribution;
 pub mod docker;
+pub mod docker_release;
 pub mod firewall;
 pub mod host;
 pub mod images;

@@ -12,6 +12,7 @@ pub use network::Slot;
 use crate::bundle::Bundle;
 use crate::daemon::Daemon;
 use crate::docker::Docker;
+use crate::docker_release::DockerRelease;
 use crate::{command, report, workspace};
 use anyhow::{Context, Result, bail};
 use state::State;
@@ -73,25 +74,25 @@ impl Sandbox {
         Ok(self.state()?.slot.cgroup())
     }
 
-    /// Starts containerd and dockerd, unless they run.
+    /// Starts containerd and dockerd, unless they run: those of this host, or of a `release` beside it.
     ///
     /// # Errors
     /// When a step fails; what was done stays for [`Self::down`].
-    pub fn up(&self) -> Result<()> {
+    pub fn up(&self, release: Option<DockerRelease>) -> Result<()> {
         if self.docker().is_up() {
             return Ok(());
         }
         report::step(format_args!("sandbox: starting a private dockerd in {}", self.dir.display()));
         let state = match State::load(&self.state_file())? {
             Some(state) => state,
-            None => self.prepare()?,
+            None => self.prepare(release)?,
         };
         if teardown::another_docker_runs()? {
             report::detail("another dockerd runs here: restart it after this if its published ports fail");
         }
         state.slot.create_bridge()?;
-        self.start_containerd()?;
-        self.start_dockerd(&state.slot)?;
+        self.start_containerd(&state)?;
+        self.start_dockerd(&state)?;
         let version =
             command::output(self.docker().command().args(["version", "-f", "{{.Server.Version}}"]), LIMIT)?;
         report::detail(format_args!("dockerd {version}, containers are in {}", state.slot.subnet()));
@@ -136,12 +137,12 @@ impl Sandbox {
         Docker::at(self.docker_host(), self.dir.join("docker-config"))
     }
 
-    fn prepare(&self) -> Result<State> {
+    fn prepare(&self, release: Option<DockerRelease>) -> Result<State> {
         // `down` removes the whole directory.
         if self.dir.exists() && fs_err::read_dir(&self.dir)?.next().is_some() {
             bail!("{} has files and is no sandbox: choose another directory", self.dir.display());
         }
-        let state = State::new(Slot::free()?)?;
+        let state = State::new(Slot::free()?, release)?;
         for dir in ["etc/docker", "docker-config", "tmp"] {
             fs_err::create_dir_all(self.dir.join(dir))?;
         }
@@ -150,7 +151,7 @@ impl Sandbox {
         Ok(state)
     }
 
-    fn start_containerd(&self) -> Result<()> {
+    fn start_containerd(&self, state: &State) -> Result<()> {
         let daemon = self.containerd();
         if daemon.pid().is_some() {
             return Ok(());
@@ -165,10 +166,14 @@ impl Sandbox {
             ("--state", self.dir.join("run/containerd")),
             ("--address", socket.clone()),
         ];
-        daemon.start(&flags(&args), || socket.exists())
+        let temporary = std::env::temp_dir();
+        let shared = [workspace::root(), self.dir.clone(), workspace::target(), temporary];
+        let shared = shared.each_ref().map(PathBuf::as_path);
+        let before = state.release.as_ref().map(|release| release.enter(&shared)).unwrap_or_default();
+        daemon.start(&before, &flags(&args), || socket.exists())
     }
 
-    fn start_dockerd(&self, slot: &Slot) -> Result<()> {
+    fn start_dockerd(&self, state: &State) -> Result<()> {
         let paths = [
             ("--config-file", self.daemon_json()),
             ("--data-root", self.dir.join("docker")),
@@ -184,8 +189,10 @@ impl Sandbox {
         let mut args = flags(&paths);
         args.extend(["--host".to_owned(), self.docker_host()]);
         args.extend(["--exec-opt".to_owned(), "native.cgroupdriver=cgroupfs".to_owned()]);
-        args.extend(slot.dockerd_args());
-        self.dockerd().start(&args, || self.docker().is_up())
+        args.extend(state.slot.dockerd_args());
+        let first = self.containerd().pid().filter(|_| state.release.is_some());
+        let before = first.map(DockerRelease::join).unwrap_or_default();
+        self.dockerd().start(&before, &args, || self.docker().is_up())
     }
 
     fn state(&self) -> Result<State> {

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use runq_tests::bare_qemu::Accel;
 use runq_tests::bundle::Bundle;
 use runq_tests::distribution::Distribution;
+use runq_tests::docker_release::DockerRelease;
 use runq_tests::sandbox::Sandbox;
 use runq_tests::{bench, command, demo, images, report};
 use std::process::{Command, ExitCode};
@@ -54,6 +55,9 @@ struct Choices {
     /// Also a runtime for guests of this architecture, emulated: runq-ARCH, with the image busybox-ARCH.
     #[arg(long, value_name = "ARCH")]
     guest: Option<String>,
+    /// Instead of this host's Docker that of a newer Debian, in a root directory of its own.
+    #[arg(long)]
+    newer_docker: bool,
 }
 
 fn main() -> ExitCode {
@@ -96,7 +100,7 @@ fn up(sandbox: &Sandbox, choices: &Choices) -> Result<&'static str> {
         bail!("the sandbox needs root: it starts a Docker daemon");
     }
     let bundle = Bundle::build(choices.distro.recipe())?;
-    sandbox.up()?;
+    sandbox.up(choices.newer_docker.then(DockerRelease::newer).transpose()?)?;
     report::step("installing the bundle");
     sandbox.install(&bundle, None)?;
     let accel = choices.accel.choose(&sandbox.prefix());

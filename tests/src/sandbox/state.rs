@@ -1,6 +1,7 @@
 //! What `down` has to know about the host as it was before `up`: kept in `state.json` of the sandbox.
 
 use super::Slot;
+use crate::docker_release::DockerRelease;
 use crate::firewall::Firewall;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -25,15 +26,17 @@ const STRAY_FILE: &str = "/etc/docker/key.json";
 pub(super) struct State {
     pub(super) slot: Slot,
     pub(super) firewall: Firewall,
+    /// The daemons, when they are not the host's own.
+    pub(super) release: Option<DockerRelease>,
     /// Stray files and directories that did not exist.
     absent: Vec<String>,
 }
 
 impl State {
-    pub(super) fn new(slot: Slot) -> Result<Self> {
+    pub(super) fn new(slot: Slot, release: Option<DockerRelease>) -> Result<Self> {
         let strays = STRAY_DIRS.iter().chain([&STRAY_FILE]);
         let absent = strays.filter(|path| !Path::new(path).exists()).map(|path| (*path).to_owned()).collect();
-        Ok(Self { slot, firewall: Firewall::now()?, absent })
+        Ok(Self { slot, firewall: Firewall::now()?, release, absent })
     }
 
     pub(super) fn load(file: &Path) -> Result<Option<Self>> {
@@ -47,12 +50,17 @@ impl State {
         let texts = |value: &Value| Some(value.as_str()?.to_owned());
         let absent = value["absent"].as_array().and_then(|paths| paths.iter().map(texts).collect());
         let (slot, absent) = slot.zip(absent).with_context(|| format!("malformed {}", file.display()))?;
-        Ok(Some(Self { slot, firewall: Firewall::from_json(&value["firewall"])?, absent }))
+        let release = value["docker_root"].as_str().map(|root| DockerRelease::at(root.into()));
+        Ok(Some(Self { slot, firewall: Firewall::from_json(&value["firewall"])?, release, absent }))
     }
 
     pub(super) fn save(&self, file: &Path) -> Result<()> {
-        let value =
-            json!({ "slot": self.slot.0, "firewall": self.firewall.to_json(), "absent": self.absent });
+        let value = json!({
+            "slot": self.slot.0,
+            "firewall": self.firewall.to_json(),
+            "docker_root": self.release.as_ref().map(DockerRelease::root),
+            "absent": self.absent,
+        });
         Ok(fs_err::write(file, value.to_string())?)
     }
 

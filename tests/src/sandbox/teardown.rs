@@ -25,7 +25,7 @@ impl Sandbox {
         report::step(format_args!("sandbox: ending the one in {}", self.dir.display()));
         let mut failures = Failures::default();
         // A daemon that was killed is started again: nobody knows its containers and networks as well as it does.
-        failures.note("start dockerd to clean up", self.up());
+        failures.note("start dockerd to clean up", self.up(None));
         failures.note("remove the containers", self.remove_containers());
         failures.note("stop dockerd", self.dockerd().stop());
         failures.note("stop containerd", self.containerd().stop());
