@@ -51,6 +51,12 @@ pub(crate) enum Command {
     /// Write an installed version as one file, which install takes
     #[command(after_help = examples::EXPORT)]
     Export(Export),
+    /// Add the installed runtime to Docker, or change its entry
+    #[command(after_help = examples::REGISTER)]
+    Register(Register),
+    /// Remove the entry of daemon.json that was added, and leave the tree
+    #[command(after_help = examples::UNREGISTER)]
+    Unregister(Unregister),
     /// Remove the entry of daemon.json that was added, and the tree
     #[command(after_help = examples::UNINSTALL)]
     Uninstall(Uninstall),
@@ -161,6 +167,34 @@ pub(crate) struct Export {
 
     #[command(flatten)]
     pub(crate) prefix: Prefix,
+}
+
+/// Options of `register`.
+#[derive(Debug, Args)]
+pub(crate) struct Register {
+    #[command(flatten)]
+    pub(crate) prefix: Prefix,
+
+    #[command(flatten)]
+    pub(crate) runtime: Runtime,
+}
+
+/// Options of `unregister`.
+#[derive(Debug, Args)]
+pub(crate) struct Unregister {
+    /// Only the runtime of this name [default: all that were added]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+
+    /// Change nothing, show what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) prefix: Prefix,
+
+    #[command(flatten)]
+    pub(crate) docker: Docker,
 }
 
 /// Options of `uninstall`.

@@ -5,9 +5,9 @@ mod edit;
 mod file;
 mod strict;
 
-pub(crate) use edit::{remove_runtime, set_runtime};
+pub(crate) use edit::{remove_runtime, set_default_runtime, set_runtime};
 pub(crate) use file::{ConfigFile, ConfigFileError};
-pub(crate) use strict::{ConfigError, runtime_entry};
+pub(crate) use strict::{ConfigError, default_runtime, runtime_entry};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,3 +31,6 @@ mod tests;
 
 #[cfg(test)]
 mod world_tests;
+
+#[cfg(test)]
+mod default_tests;

@@ -3,6 +3,10 @@
 //!
 //! dockerd logs errors of a reload and tells nobody, so that only asking again shows whether it took the entry.
 
+mod validate;
+
+pub(crate) use validate::{installed_program, validate};
+
 use crate::docker_config::RuntimeEntry;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
@@ -43,6 +47,21 @@ pub(crate) enum DaemonError {
     OtherConfig { pid: i32, found: PathBuf, edited: PathBuf },
     #[error("dockerd did not take the new configuration within {} s", RELOAD_TIMEOUT.as_secs())]
     NotTaken,
+    #[error("dockerd --validate refuses the new configuration: {reason}")]
+    Invalid { reason: String },
+    #[error("cannot run {program} --validate")]
+    Validate { program: PathBuf, source: io::Error },
+}
+
+/// What the daemon should know in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Name of the runtime.
+    pub(crate) name: String,
+    /// Its entry, or that there is none.
+    pub(crate) entry: Option<RuntimeEntry>,
+    /// The default runtime, where it matters.
+    pub(crate) default: Option<String>,
 }
 
 /// A dockerd that answers.
@@ -56,6 +75,8 @@ pub(crate) struct Daemon {
 struct Info {
     #[serde(rename = "Runtimes", default)]
     runtimes: HashMap<String, RuntimeEntry>,
+    #[serde(rename = "DefaultRuntime", default)]
+    default_runtime: String,
 }
 
 /// A container, for people.
@@ -128,12 +149,6 @@ impl Daemon {
         config_file_of(&arguments.unwrap_or_default())
     }
 
-    /// What the daemon knows of a runtime.
-    pub(crate) fn runtime(&self, name: &str) -> Result<Option<RuntimeEntry>, DaemonError> {
-        let info: Info = self.get_json("/info")?;
-        Ok(info.runtimes.into_iter().find(|(known, _)| known == name).map(|(_, entry)| entry))
-    }
-
     /// All containers of a runtime, running or not.
     pub(crate) fn containers_of(&self, runtime: &str) -> Result<Vec<Container>, DaemonError> {
         let mut found = Vec::new();
@@ -152,11 +167,11 @@ impl Daemon {
         Ok(found)
     }
 
-    /// Has the daemon read its configuration and waits until it knows the entry, or until it knows none.
-    pub(crate) fn reload(&self, name: &str, wanted: Option<&RuntimeEntry>) -> Result<(), DaemonError> {
+    /// Has the daemon read its configuration and waits until it knows what it should.
+    pub(crate) fn reload(&self, wanted: &Wanted) -> Result<(), DaemonError> {
         self.hang_up()?;
         let start = Instant::now();
-        while !self.knows(name, wanted)? {
+        while !self.knows(wanted)? {
             if start.elapsed() > RELOAD_TIMEOUT {
                 return Err(DaemonError::NotTaken);
             }
@@ -165,13 +180,21 @@ impl Daemon {
         Ok(())
     }
 
-    /// Whether the daemon's entry is the wanted one.
-    pub(crate) fn knows(&self, name: &str, wanted: Option<&RuntimeEntry>) -> Result<bool, DaemonError> {
+    /// Whether the daemon knows what it should.
+    pub(crate) fn knows(&self, wanted: &Wanted) -> Result<bool, DaemonError> {
+        let info: Info = self.get_json("/info")?;
         let args = |entry: &RuntimeEntry| entry.args.clone().unwrap_or_default();
-        Ok(match (self.runtime(name)?, wanted) {
-            (Some(found), Some(wanted)) => found.path == wanted.path && args(&found) == args(wanted),
+        let entry_is_right = match (info.runtimes.get(&wanted.name), &wanted.entry) {
+            (Some(found), Some(wanted)) => found.path == wanted.path && args(found) == args(wanted),
             (found, wanted) => found.is_none() && wanted.is_none(),
-        })
+        };
+        let default_is_right = wanted.default.as_ref().is_none_or(|default| *default == info.default_runtime);
+        Ok(entry_is_right && default_is_right)
+    }
+
+    /// The daemon's program, even if its file was replaced since it was started.
+    pub(crate) fn program(&self) -> PathBuf {
+        format!("/proc/{}/exe", self.pid.as_raw_nonzero()).into()
     }
 
     /// SIGHUP, by a descriptor: the process cannot become another one between the look and the signal.

@@ -20,7 +20,7 @@ pub(crate) fn of_report(report: &Report) -> u8 {
 /// Of one that has not.
 pub(crate) fn of_error(error: &Error) -> u8 {
     let code = |cause: &(dyn std::error::Error + 'static)| {
-        if matches!(cause.downcast_ref(), Some(DaemonError::NotTaken)) {
+        if matches!(cause.downcast_ref(), Some(DaemonError::NotTaken | DaemonError::Invalid { .. })) {
             return Some(REFUSED_BY_DOCKERD);
         }
         if matches!(cause.downcast_ref(), Some(LockError::Held { .. })) {

@@ -106,6 +106,9 @@ fn of_daemon(error: &DaemonError) -> Option<&'static str> {
         ),
         DaemonError::OtherConfig { .. } => Some("name that file with --daemon-json"),
         DaemonError::NotTaken => Some("dockerd logs why: journalctl -u docker"),
+        DaemonError::Invalid { .. } => Some(
+            "mend that in daemon.json first; it may have been wrong before, and dockerd would not start with it",
+        ),
         DaemonError::Process { .. } => Some("edit daemon.json with --no-reload, then reload dockerd"),
         _ => None,
     }

@@ -18,6 +18,7 @@ mod lock;
 mod plan;
 mod preflight;
 mod receipt;
+mod register;
 mod registering;
 mod registration;
 mod report;
@@ -65,6 +66,8 @@ fn run(command: &Command) -> Result<Report> {
         Command::Rollback(options) => rollback::rollback(options),
         Command::Gc(options) => gc::gc(options),
         Command::Export(options) => export::export(options),
+        Command::Register(options) => register::register(options),
+        Command::Unregister(options) => register::unregister(options),
         Command::Uninstall(options) => uninstall::uninstall(options),
     }
 }

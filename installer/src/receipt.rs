@@ -34,6 +34,17 @@ pub(crate) struct DockerReceipt {
     pub(crate) name: String,
     /// Path of the runtime; an entry with another path is not ours any more.
     pub(crate) path: String,
+    /// The default runtime that ours has replaced; absent when it has replaced none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replaced_default: Option<ReplacedDefault>,
+}
+
+/// A default runtime that has to come back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReplacedDefault {
+    /// Its name; `None` when the file named none.
+    pub(crate) name: Option<String>,
 }
 
 impl DockerReceipt {
@@ -43,11 +54,14 @@ impl DockerReceipt {
     }
 }
 
-/// The entries with one more, in the place of its earlier self.
+/// The entries with one more, in the place of its earlier self, whose memory of the default it keeps.
 pub(crate) fn with_entry(mut entries: Vec<DockerReceipt>, new: Option<&DockerReceipt>) -> Vec<DockerReceipt> {
     if let Some(new) = new {
         match entries.iter_mut().find(|entry| entry.is_of(new)) {
-            Some(entry) => entry.clone_from(new),
+            Some(entry) => {
+                let replaced_default = entry.replaced_default.take().or(new.replaced_default.clone());
+                *entry = DockerReceipt { replaced_default, ..new.clone() };
+            }
             None => entries.push(new.clone()),
         }
     }

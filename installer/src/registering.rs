@@ -38,8 +38,14 @@ impl DockerPlan {
         let daemon_json = daemon_json(options, &docker)?;
         let args = (!options.runtime_args.is_empty()).then(|| options.runtime_args.clone());
         let entry = RuntimeEntry { path: path.to_owned(), args };
-        let registration = Registration::add(&daemon_json, &options.name, &entry, &docker)?;
-        let receipt = DockerReceipt { daemon_json, name: options.name.clone(), path: entry.path };
+        let registration =
+            Registration::add(&daemon_json, &options.name, &entry, options.set_default, &docker)?;
+        let receipt = DockerReceipt {
+            daemon_json,
+            name: options.name.clone(),
+            path: entry.path,
+            replaced_default: registration.replaced_default().cloned(),
+        };
         Ok(Self::Register { registration: Box::new(registration), receipt, next: next(options) })
     }
 

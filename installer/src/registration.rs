@@ -2,30 +2,34 @@
 //! dockerd refuses. Runs on the host; everything is looked at before anything is changed.
 
 use crate::cli::Docker;
-use crate::docker_config::{ConfigFile, RuntimeEntry, remove_runtime, runtime_entry, set_runtime};
-use crate::docker_daemon::Daemon;
-use crate::receipt::DockerReceipt;
+use crate::docker_config::{
+    ConfigFile, RuntimeEntry, default_runtime, remove_runtime, runtime_entry, set_default_runtime,
+    set_runtime,
+};
+use crate::docker_daemon::{Daemon, Wanted, installed_program, validate};
+use crate::receipt::{DockerReceipt, ReplacedDefault};
 use crate::report::Report;
 use anyhow::{Context, Error, Result};
 use std::path::Path;
 
+/// The runtime that dockerd has built in, and takes when nobody names one.
+const BUILT_IN: &str = "runc";
+
 /// An edit of daemon.json that is decided and not yet made.
 pub(crate) struct Registration {
     file: ConfigFile,
-    name: String,
-    /// Texts; `None` is no file.
+    /// `None` is no file.
     before: Option<String>,
-    after: Option<String>,
-    /// The entry that dockerd should know in the end.
-    wanted: Option<RuntimeEntry>,
+    /// The texts that the file gets, one after the other; dockerd takes each before the next is written.
+    stages: Vec<Stage>,
+    replaced_default: Option<ReplacedDefault>,
     daemon: DaemonState,
 }
 
-/// Whether the entry that a receipt speaks of is there and still ours.
-pub(crate) fn is_registered(receipt: &DockerReceipt) -> bool {
-    let Ok(file) = ConfigFile::read(&receipt.daemon_json) else { return false };
-    runtime_entry(file.text().unwrap_or_default(), &receipt.name)
-        .is_ok_and(|entry| entry.is_some_and(|entry| entry.path == receipt.path))
+/// A text, and what dockerd knows when it has read it.
+struct Stage {
+    text: Option<String>,
+    wanted: Wanted,
 }
 
 enum DaemonState {
@@ -34,36 +38,72 @@ enum DaemonState {
     Running(Daemon),
 }
 
+/// Whether the entry that a receipt speaks of is there and still ours.
+pub(crate) fn is_registered(receipt: &DockerReceipt) -> bool {
+    let Ok(file) = ConfigFile::read(&receipt.daemon_json) else { return false };
+    is_ours(file.text().unwrap_or_default(), receipt).unwrap_or(false)
+}
+
+fn is_ours(text: &str, receipt: &DockerReceipt) -> Result<bool> {
+    Ok(runtime_entry(text, &receipt.name)?.is_some_and(|entry| entry.path == receipt.path))
+}
+
 impl Registration {
-    /// Decides how the entry gets into the file.
-    pub(crate) fn add(daemon_json: &Path, name: &str, entry: &RuntimeEntry, docker: &Docker) -> Result<Self> {
-        Self::prepare(daemon_json, name, docker, |text| {
-            Ok(Some(set_runtime(text.unwrap_or_default(), name, entry)?))
+    /// Decides how the entry gets into the file, and whether it becomes the default.
+    pub(crate) fn add(
+        daemon_json: &Path,
+        name: &str,
+        entry: &RuntimeEntry,
+        set_default: bool,
+        docker: &Docker,
+    ) -> Result<Self> {
+        Self::prepare(daemon_json, docker, |text, _| {
+            let text = text.unwrap_or_default();
+            let mut after = set_runtime(text, name, entry)?;
+            let default = default_runtime(text)?;
+            let replaced = (set_default && default.as_deref() != Some(name))
+                .then_some(ReplacedDefault { name: default });
+            if set_default {
+                after = set_default_runtime(&after, Some(name))?;
+            }
+            Ok((vec![stage(Some(after), name, set_default.then(|| name.to_owned()))?], replaced))
         })
     }
 
-    /// Decides how the entry gets out of the file. One with another path has become somebody else's and stays.
-    pub(crate) fn remove(daemon_json: &Path, name: &str, path: &str, docker: &Docker) -> Result<Self> {
-        Self::prepare(daemon_json, name, docker, |text| {
-            let Some(text) = text else { return Ok(None) };
-            let ours = runtime_entry(text, name)?.is_some_and(|entry| entry.path == path);
-            Ok(Some(if ours { remove_runtime(text, name)? } else { text.to_owned() }))
+    /// Decides how the entry gets out of the file, and the default that it has replaced back in. One with another path has
+    /// become somebody else's and stays.
+    pub(crate) fn remove(receipt: &DockerReceipt, docker: &Docker) -> Result<Self> {
+        Self::prepare(&receipt.daemon_json, docker, |text, daemon| {
+            let name = &receipt.name;
+            let Some(text) = text else { return Ok((vec![stage(None, name, None)?], None)) };
+            if !is_ours(text, receipt)? {
+                return Ok((vec![stage(Some(text.to_owned()), name, None)?], None));
+            }
+            let mut stages = Vec::new();
+            let mut after = text.to_owned();
+            let mut default = None;
+            if default_runtime(text)?.as_ref() == Some(name)
+                && let Some(replaced) = &receipt.replaced_default
+            {
+                after = set_default_runtime(text, replaced.name.as_deref())?;
+                default = Some(replaced.name.clone().unwrap_or_else(|| BUILT_IN.to_owned()));
+                // dockerd keeps the old default on reload when the new text names none.
+                if replaced.name.is_none() && matches!(daemon, DaemonState::Running(_)) {
+                    let explicit = set_default_runtime(text, Some(BUILT_IN))?;
+                    stages.push(stage(Some(explicit), name, default.clone())?);
+                }
+            }
+            stages.push(stage(Some(remove_runtime(&after, name)?), name, default)?);
+            Ok((stages, None))
         })
     }
 
     fn prepare(
         daemon_json: &Path,
-        name: &str,
         docker: &Docker,
-        edit: impl FnOnce(Option<&str>) -> Result<Option<String>>,
+        edit: impl FnOnce(Option<&str>, &DaemonState) -> Result<(Vec<Stage>, Option<ReplacedDefault>)>,
     ) -> Result<Self> {
         let file = ConfigFile::read(daemon_json)?;
-        let before = file.text().map(str::to_owned);
-        let after = edit(file.text()).with_context(|| format!("cannot edit {}", file.path().display()))?;
-        if before != after {
-            file.check_replaceable()?;
-        }
-        let wanted = runtime_entry(after.as_deref().unwrap_or_default(), name)?;
         let daemon = if docker.no_reload {
             DaemonState::LeftAlone
         } else {
@@ -75,23 +115,40 @@ impl Registration {
                 }
             }
         };
-        Ok(Self { file, name: name.to_owned(), before, after, wanted, daemon })
+        let before = file.text().map(str::to_owned);
+        let (stages, replaced_default) =
+            edit(file.text(), &daemon).with_context(|| format!("cannot edit {}", file.path().display()))?;
+        let registration = Self { file, before, stages, replaced_default, daemon };
+        if registration.is_change() {
+            registration.file.check_replaceable()?;
+        }
+        Ok(registration)
+    }
+
+    /// The default runtime that makes way.
+    pub(crate) fn replaced_default(&self) -> Option<&ReplacedDefault> {
+        self.replaced_default.as_ref()
+    }
+
+    fn is_change(&self) -> bool {
+        self.stages.last().is_some_and(|last| last.text != self.before)
     }
 
     /// What would change, for people; `None` when the file is as it should be.
     pub(crate) fn change(&self) -> Option<String> {
-        let verb = match (&self.wanted, self.before == self.after) {
-            (_, true) => return None,
-            (Some(_), _) => "set",
-            (None, _) => "remove",
+        let last = self.stages.last().filter(|_| self.is_change())?;
+        let verb = if last.wanted.entry.is_some() { "set" } else { "remove" };
+        let default = match &last.wanted.default {
+            Some(default) => format!(" and default runtime {default}"),
+            None => String::new(),
         };
-        Some(format!("{verb} runtime {} in {}", self.name, self.file.path().display()))
+        Some(format!("{verb} runtime {}{default} in {}", last.wanted.name, self.file.path().display()))
     }
 
     /// The change as `diff -u` shows it.
     pub(crate) fn diff(&self) -> Option<String> {
-        let (before, after) =
-            (self.before.as_deref().unwrap_or_default(), self.after.as_deref().unwrap_or_default());
+        let before = self.before.as_deref().unwrap_or_default();
+        let after = self.stages.last().and_then(|last| last.text.as_deref()).unwrap_or_default();
         let name = self.file.path().display().to_string();
         let diff = similar::TextDiff::from_lines(before, after);
         (before != after).then(|| diff.unified_diff().header(&name, &name).to_string())
@@ -101,36 +158,64 @@ impl Registration {
     /// its old text again.
     pub(crate) fn apply(mut self, report: &mut Report) -> Result<()> {
         let change = self.change();
-        let backup = self.file.replace(self.after.as_deref())?;
-        report.changes.extend(change.clone());
-        report.facts.extend(backup.map(|backup| ("backup", backup.display().to_string())));
+        if change.is_some() {
+            self.validate()?;
+        }
+        for position in 0..self.stages.len() {
+            self.apply_stage(position, report)?;
+        }
         match &self.daemon {
-            DaemonState::LeftAlone => {
-                if change.is_some() {
-                    report
-                        .notes
-                        .push("dockerd was not told: it reads daemon.json when it is reloaded".into());
-                }
+            DaemonState::LeftAlone if change.is_some() => {
+                report.notes.push("dockerd was not told: it reads daemon.json when it is reloaded".into());
             }
+            DaemonState::LeftAlone => {}
             DaemonState::NotRunning => {
                 report.notes.push("dockerd is not running: it reads daemon.json when it starts".into());
             }
-            DaemonState::Running(daemon) => {
-                if change.is_some() || !daemon.knows(&self.name, self.wanted.as_ref())? {
-                    if let Err(error) = daemon.reload(&self.name, self.wanted.as_ref()) {
-                        let error = Error::from(error);
-                        return Err(if change.is_some() { self.revert(error) } else { error });
-                    }
-                    report.changes.push("reload dockerd".into());
-                }
-                report.facts.push(("docker", "confirmed by dockerd".into()));
+            DaemonState::Running(_) => report.facts.push(("docker", "confirmed by dockerd".into())),
+        }
+        Ok(())
+    }
+
+    fn apply_stage(&mut self, position: usize, report: &mut Report) -> Result<()> {
+        let Some(Stage { text, wanted }) = self.stages.get(position) else { return Ok(()) };
+        let changes = self.file.text() != text.as_deref();
+        let backup = self.file.replace(text.as_deref())?;
+        report.facts.extend(backup.map(|backup| ("backup", backup.display().to_string())));
+        if position + 1 == self.stages.len() {
+            report.changes.extend(self.change());
+        }
+        let DaemonState::Running(daemon) = &self.daemon else { return Ok(()) };
+        if changes || !daemon.knows(wanted)? {
+            if let Err(error) = daemon.reload(wanted) {
+                let error = Error::from(error);
+                return Err(if self.file.text() != self.before.as_deref() {
+                    self.revert(error)
+                } else {
+                    error
+                });
             }
+            report.changes.push("reload dockerd".into());
+        }
+        Ok(())
+    }
+
+    /// Asks dockerd itself, where it can tell, before the file is touched.
+    fn validate(&self) -> Result<()> {
+        let program = match &self.daemon {
+            DaemonState::LeftAlone => None,
+            DaemonState::NotRunning => installed_program(),
+            DaemonState::Running(daemon) => Some(daemon.program()),
+        };
+        let Some(program) = program else { return Ok(()) };
+        for text in self.stages.iter().filter_map(|stage| stage.text.as_deref()) {
+            validate(&program, text)?;
         }
         Ok(())
     }
 
     /// The error, with what became of the file.
-    fn revert(mut self, error: Error) -> Error {
+    fn revert(&mut self, error: Error) -> Error {
         let path = self.file.path().display().to_string();
         if let Err(second) = self.file.replace(self.before.as_deref()) {
             return error.context(format!("cannot restore {path} ({second})"));
@@ -142,4 +227,9 @@ impl Registration {
         }
         error.context(format!("{path} is as it was before"))
     }
+}
+
+fn stage(text: Option<String>, name: &str, default: Option<String>) -> Result<Stage> {
+    let entry = runtime_entry(text.as_deref().unwrap_or_default(), name)?;
+    Ok(Stage { text, wanted: Wanted { name: name.to_owned(), entry, default } })
 }

@@ -49,8 +49,7 @@ pub(crate) fn uninstall(options: &Uninstall) -> Result<Report> {
     report.notes.extend(users.iter().map(|user| format!("{user}: {BROKEN}")));
 
     for docker in &receipt.docker {
-        Registration::remove(&docker.daemon_json, &docker.name, &docker.path, &options.docker)?
-            .apply(&mut report)?;
+        Registration::remove(docker, &options.docker)?.apply(&mut report)?;
     }
     for name in STABLE_LINKS.into_iter().map(|(name, _)| name).chain([CURRENT]) {
         remove_any(&layout.stable(name))?;

@@ -51,6 +51,20 @@ Examples:
   runq-install export -o /mnt/usb
       writes the bundle of the active version, the same bytes as it came in";
 
+pub(super) const REGISTER: &str = "\
+Examples:
+  runq-install register --name runq-big --runtime-arg --mem --runtime-arg 4096
+      a second runtime of the same tree, with other settings
+  runq-install register --set-default
+      docker run without --runtime takes runq; unregister brings the former default back";
+
+pub(super) const UNREGISTER: &str = "\
+Examples:
+  runq-install unregister --dry-run
+      shows what daemon.json would lose
+  runq-install unregister --name runq-big
+      leaves the other runtimes";
+
 pub(super) const UNINSTALL: &str = "\
 Examples:
   runq-install uninstall

@@ -52,6 +52,10 @@ pub(crate) struct Runtime {
     #[arg(long = "runtime-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) runtime_args: Vec<String>,
 
+    /// Make it the default runtime; uninstall and unregister bring the former one back
+    #[arg(long)]
+    pub(crate) set_default: bool,
+
     /// Change nothing, show what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -69,6 +69,28 @@ pub(crate) fn remove_runtime(text: &str, name: &str) -> Result<String, ConfigErr
     confirmed(edited, &wanted).map(|edited| format!("{mark}{edited}"))
 }
 
+/// The text with this default runtime, or with none; every other byte stays.
+pub(crate) fn set_default_runtime(text: &str, name: Option<&str>) -> Result<String, ConfigError> {
+    let body = without_mark(text);
+    let mark = &text[..text.len() - body.len()];
+    let mut wanted = parse(body)?;
+    match name {
+        Some(name) => drop(wanted.insert(DEFAULT_RUNTIME.to_owned(), json!(name))),
+        None => drop(wanted.shift_remove(DEFAULT_RUNTIME)),
+    }
+    let edited = edited(body, |document| match (name, document.root.get(DEFAULT_RUNTIME)) {
+        (None, None) => None,
+        (None, Some(_)) => Some((removal(&document.root, DEFAULT_RUNTIME)?, String::new())),
+        (Some(name), None) => document.insertion(&document.root, DEFAULT_RUNTIME, &json!(name)),
+        (Some(name), Some(property)) => {
+            let range = property.value.range();
+            let found: Option<Value> = serde_json::from_str(&document.text[range.start..range.end]).ok();
+            if found == Some(json!(name)) { None } else { document.replacement(property, &json!(name)) }
+        }
+    })?;
+    confirmed(edited, &wanted).map(|edited| format!("{mark}{edited}"))
+}
+
 pub(super) fn without_mark(text: &str) -> &str {
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }

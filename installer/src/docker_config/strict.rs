@@ -60,6 +60,15 @@ pub(crate) fn runtime_entry(text: &str, name: &str) -> Result<Option<RuntimeEntr
     Ok(entry.and_then(|entry| serde_json::from_value(entry.clone()).ok()))
 }
 
+/// The default runtime that a text names, which may be empty.
+pub(crate) fn default_runtime(text: &str) -> Result<Option<String>, ConfigError> {
+    let text = super::edit::without_mark(text);
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    Ok(parse(text)?.get("default-runtime").and_then(Value::as_str).map(str::to_owned))
+}
+
 fn noun(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -1,0 +1,97 @@
+//! `dockerd --validate`, which Docker has since version 23: is this configuration one that dockerd would start with? Runs
+//! on the host; the program is the running dockerd's own, or one of a fixed place, never one of `PATH`.
+
+use super::DaemonError;
+use rustix::fs::{MemfdFlags, memfd_create};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PLACES: [&str; 3] = ["/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd"];
+
+/// What dockerd may look for on its own.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(20);
+
+/// The dockerd that would run.
+pub(crate) fn installed_program() -> Option<PathBuf> {
+    PLACES.map(PathBuf::from).into_iter().find(|place| place.is_file())
+}
+
+/// Has a dockerd look at a configuration. One that cannot has no objections.
+pub(crate) fn validate(program: &Path, text: &str) -> Result<(), DaemonError> {
+    let output =
+        run(program, text).map_err(|source| DaemonError::Validate { program: program.to_owned(), source })?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() || said.contains("unknown flag: --validate") {
+        return Ok(());
+    }
+    let reason = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
+    Err(DaemonError::Invalid { reason: reason.trim().to_owned() })
+}
+
+fn run(program: &Path, text: &str) -> io::Result<Output> {
+    // In memory: there is no file that a killed run could leave, and none that others could change.
+    let mut file = File::from(memfd_create("daemon.json", MemfdFlags::CLOEXEC)?);
+    file.write_all(text.as_bytes())?;
+    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    let mut child = Command::new(program)
+        .args(["--validate", "--config-file", &path])
+        .env_clear()
+        .env("PATH", PATH)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let start = Instant::now();
+    while child.try_wait()?.is_none() {
+        if start.elapsed() > TIMEOUT {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(POLL);
+    }
+    child.wait_with_output()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the real one says, of either age.
+    fn dockerd(script: &str) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dockerd");
+        // By another process: as long as one of ours has it open for writing, it cannot be executed.
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
+        let written = Command::new("sh").args(["-c", write]).arg(&path).arg(script).status().unwrap();
+        assert!(written.success());
+        (directory, path)
+    }
+
+    #[test]
+    fn believes_one_that_can_tell() {
+        let (_directory, path) = dockerd(
+            "[ \"$1 $2\" = '--validate --config-file' ] && grep -q good \"$3\" && exit 0; echo 'unable to configure the Docker daemon with file: bad' >&2; exit 1",
+        );
+        validate(&path, "{\"good\": 1}").unwrap();
+        let error = validate(&path, "{\"bad\": 1}").unwrap_err();
+        assert!(
+            matches!(&error, DaemonError::Invalid { reason } if reason.ends_with("file: bad")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn one_of_before_that_option_has_no_objections() {
+        let (_directory, path) =
+            dockerd("echo \"unknown flag: --validate\nSee 'dockerd --help'.\" >&2; exit 125");
+        validate(&path, "{}").unwrap();
+    }
+}
