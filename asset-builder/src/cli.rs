@@ -53,9 +53,9 @@ pub(crate) struct BuildArgs {
     /// Directory with runq, runq-install, proxy, init and build-id, or with a directory of these for each architecture.
     #[arg(long, value_name = "DIR")]
     pub(crate) binaries: PathBuf,
-    /// Secret key to sign with.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: PathBuf,
+    /// Secret key to sign with; repeated, for a second signature while a key is being replaced.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) key: Vec<PathBuf>,
     /// Bundle to write, or a directory for runq-VERSION-ARCH.tar.zst (-HOST+GUEST when they differ).
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,

@@ -36,19 +36,23 @@ pub(crate) struct Output {
     path: PathBuf,
     /// Beside the final name.
     file: NamedTempFile,
-    secret_key: String,
+    secret_keys: Vec<String>,
 }
 
 impl Output {
-    /// Checks that the key can sign and that the directory can be written to.
-    pub(crate) fn prepare(path: &Path, key: &Path) -> anyhow::Result<Self> {
-        let secret_key = fs_err::read_to_string(key)?;
-        signature::sign(&secret_key, b"", "")
-            .with_context(|| format!("cannot sign with {}", key.display()))?;
+    /// Checks that the keys can sign and that the directory can be written to.
+    pub(crate) fn prepare(path: &Path, keys: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut secret_keys = Vec::new();
+        for key in keys {
+            let secret_key = fs_err::read_to_string(key)?;
+            signature::sign(&secret_key, b"", "")
+                .with_context(|| format!("cannot sign with {}", key.display()))?;
+            secret_keys.push(secret_key);
+        }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let file =
             NamedTempFile::new_in(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
-        Ok(Self { path: path.to_owned(), file, secret_key })
+        Ok(Self { path: path.to_owned(), file, secret_keys })
     }
 
     /// Signs the manifest, writes the bundle and gives it its name.
@@ -61,7 +65,7 @@ impl Output {
         let manifest_bytes = manifest.to_json()?;
         let version_id = manifest.version_id(&manifest_bytes);
         let comment = format!("runq {version_id} {}", manifest.guest_arch);
-        let signature = signature::sign(&self.secret_key, &manifest_bytes, &comment)?;
+        let signature = signature::sign_with_all(&self.secret_keys, &manifest_bytes, &comment)?;
 
         progress.step(&format!("compress {}", DecimalBytes(manifest.total_bytes())));
         let mut out = HashingWriter::new(BufWriter::new(self.file));

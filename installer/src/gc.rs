@@ -1,10 +1,11 @@
 //! `gc`: removes versions that nobody needs any more. Runs on the host, as root; takes no space to give space back.
 
 use crate::cli::Gc;
+use crate::inspect::about;
 use crate::installed;
 use crate::layout::Layout;
 use crate::lock::Lock;
-use crate::report::Report;
+use crate::report::{Report, VersionLine};
 use crate::transaction::{read_receipt, remove_any, remove_leftovers};
 use crate::usage;
 use anyhow::Result;
@@ -40,7 +41,10 @@ pub(crate) fn gc(options: &Gc) -> Result<Report> {
     let mut freed = 0;
     for id in versions {
         match kept.get(&id) {
-            Some(reason) => report.facts.push(("kept", format!("{id}  {reason}"))),
+            Some(reason) => {
+                let line = VersionLine { about: about(&layout, &id), state: reason.clone(), id };
+                report.versions.push(line);
+            }
             None => {
                 freed += disk_bytes(&layout.version(&id))?;
                 if !options.dry_run {

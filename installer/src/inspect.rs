@@ -6,7 +6,7 @@ use crate::installed::{self, SignedVersion};
 use crate::keys::{self, KeyError};
 use crate::layout::Layout;
 use crate::preflight::arch_label;
-use crate::report::Report;
+use crate::report::{Report, VersionLine};
 use anyhow::{Context, Result};
 use runq_bundle::archive::BundleReader;
 use runq_bundle::manifest::Manifest;
@@ -68,16 +68,21 @@ pub(crate) fn list(options: &Prefix) -> Result<Report> {
     let layout = Layout::new(std::path::absolute(&options.prefix)?);
     let active = installed::active(&layout)?;
     let ids = installed::all(&layout)?;
-    let lines = ids.iter().map(|id| {
-        let mark = if active.as_ref() == Some(id) { "active" } else { "" };
-        let about = match installed::read_manifest(&layout.version(id)) {
-            Ok((manifest, _)) => format!("{} {}", arch_label(&manifest), manifest.distribution),
-            Err(error) => format!("{error:#}"),
-        };
-        format!("{id}  {about}  {mark}").trim_end().to_owned()
-    });
-    let summary = format!("{} installed in {}", count(ids.len()), layout.prefix().display());
-    Ok(Report { summary, facts: lines.map(|line| ("version", line)).collect(), ..Report::default() })
+    let mut report = Report::default();
+    report.summary = format!("{} installed in {}", count(ids.len()), layout.prefix().display());
+    report.versions.extend(ids.into_iter().map(|id| {
+        let state = if active.as_ref() == Some(&id) { "active".into() } else { String::new() };
+        VersionLine { about: about(&layout, &id), id, state }
+    }));
+    Ok(report)
+}
+
+/// Architecture and distribution of a version, for people.
+pub(crate) fn about(layout: &Layout, id: &str) -> String {
+    match installed::read_manifest(&layout.version(id)) {
+        Ok((manifest, _)) => format!("{} {}", arch_label(&manifest), manifest.distribution),
+        Err(error) => format!("{error:#}"),
+    }
 }
 
 fn facts(manifest: &Manifest, id: &str) -> Vec<(&'static str, String)> {

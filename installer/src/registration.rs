@@ -138,11 +138,9 @@ impl Registration {
     pub(crate) fn change(&self) -> Option<String> {
         let last = self.stages.last().filter(|_| self.is_change())?;
         let verb = if last.wanted.entry.is_some() { "set" } else { "remove" };
-        let default = match &last.wanted.default {
-            Some(default) => format!(" and default runtime {default}"),
-            None => String::new(),
-        };
-        Some(format!("{verb} runtime {}{default} in {}", last.wanted.name, self.file.path().display()))
+        let default = last.wanted.default.as_ref().map(|default| format!(", default runtime is {default}"));
+        let (name, path) = (&last.wanted.name, self.file.path().display());
+        Some(format!("{verb} runtime {name} in {path}{}", default.unwrap_or_default()))
     }
 
     /// The change as `diff -u` shows it.
@@ -181,7 +179,9 @@ impl Registration {
         let Some(Stage { text, wanted }) = self.stages.get(position) else { return Ok(()) };
         let changes = self.file.text() != text.as_deref();
         let backup = self.file.replace(text.as_deref())?;
-        report.facts.extend(backup.map(|backup| ("backup", backup.display().to_string())));
+        if position == 0 {
+            report.facts.extend(backup.map(|backup| ("backup", backup.display().to_string())));
+        }
         if position + 1 == self.stages.len() {
             report.changes.extend(self.change());
         }

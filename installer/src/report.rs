@@ -2,6 +2,17 @@
 
 use serde::Serialize;
 
+/// An installed version, of `list` and `gc`.
+#[derive(Debug, Serialize)]
+pub(crate) struct VersionLine {
+    /// Name of its directory.
+    pub(crate) id: String,
+    /// Architecture and distribution, or why that is not known.
+    pub(crate) about: String,
+    /// Whether it is active, and else why it stays; empty when there is no reason.
+    pub(crate) state: String,
+}
+
 /// Result of a command that has done its work.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
@@ -9,6 +20,9 @@ pub(crate) struct Report {
     pub(crate) summary: String,
     /// Facts: name and value.
     pub(crate) facts: Vec<(&'static str, String)>,
+    /// Installed versions, where they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) versions: Vec<VersionLine>,
     /// What was changed, or would be; empty when nothing was.
     pub(crate) changes: Vec<String>,
     /// What the user should know and may not expect.
@@ -48,6 +62,9 @@ impl Report {
         let mut lines = vec![self.summary.clone()];
         let width = self.facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         lines.extend(self.facts.iter().map(|(name, value)| format!("  {name:width$}  {value}")));
+        let versions =
+            self.versions.iter().map(|VersionLine { id, about, state }| format!("  {id}  {about}  {state}"));
+        lines.extend(versions.map(|line| line.trim_end().to_owned()));
         lines.extend(self.changes.iter().map(|change| format!("  * {change}")));
         lines.extend(self.differences.iter().map(|difference| format!("  {difference}")));
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));

@@ -30,7 +30,7 @@ Examples:
 pub(super) const LIST: &str = "\
 Examples:
   runq-install list
-  runq-install list --json | jq -r '.facts'";
+  runq-install list --json | jq -r '.versions[].id'";
 
 pub(super) const ROLLBACK: &str = "\
 Examples:

@@ -80,7 +80,7 @@ fn an_upgrade_keeps_the_old_version_beside_the_new_one() {
     assert_eq!(fs::read_to_string(host.prefix("current/sbom.spdx.json")).unwrap(), "1.1.0");
     assert_eq!(host.names("versions").len(), 2);
     assert_eq!(host.daemon_json(), docker);
-    assert_eq!(host.run("list --prefix DIR/prefix").unwrap().facts.len(), 2);
+    assert_eq!(host.run("list --prefix DIR/prefix").unwrap().versions.len(), 2);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Signatures in minisign's format (prehashed), interchangeable with the `minisign` program in both directions.
 //! Signing runs on the build machine, verification on the host, which trusts only the keys that its caller names.
 //!
+//! A signature file may hold the signatures of several keys, one after the other: while a key is replaced, old installers
+//! trust the one and new ones the other. `minisign -V` looks at the first.
+//!
 //! Format: <https://jedisct1.github.io/minisign/>. New keys and verification are those of the crates `minisign`
 //! and `minisign-verify`. Signing is done here: the crate adds random bytes to every signature, where a bundle has to be
 //! reproducible, and rejects the keys that `minisign -W` writes.
@@ -15,6 +18,9 @@ const UNTRUSTED_PREFIX: &str = "untrusted comment: ";
 const TRUSTED_PREFIX: &str = "trusted comment: ";
 const PREHASHED: &[u8] = b"ED";
 const SIGNATURE_LINES: usize = 4;
+
+/// More than any rotation of keys needs.
+const MAX_SIGNATURES: usize = 8;
 const KEY_ID_BYTES: usize = 8;
 
 /// A secret key decoded: algorithm, derivation (none: no password), checksum algorithm, two bytes each; salt of 32 and
@@ -54,10 +60,10 @@ pub enum SignatureError {
     #[error("no public key is trusted")]
     NoKeys,
     /// Made by a key that the caller does not trust.
-    #[error("signature is by key {found}, trusted are {}", list(trusted))]
+    #[error("signature is by key {}, trusted are {}", list(found), list(trusted))]
     UnknownKey {
-        /// The signer.
-        found: KeyId,
+        /// The signers.
+        found: Vec<KeyId>,
         /// Whom the caller trusts.
         trusted: Vec<KeyId>,
     },
@@ -141,26 +147,59 @@ pub fn sign(secret_text: &str, data: &[u8], trusted_comment: &str) -> Result<Str
     ))
 }
 
-/// Checks that one of the keys signed the data. Signatures of minisign's old, not prehashed format are refused.
+/// The text of a signature file with one signature for each secret key, in their order.
 ///
 /// # Errors
-/// Names the signer and whom the caller trusts.
+/// As [`sign`].
+pub fn sign_with_all(
+    secret_texts: &[String],
+    data: &[u8],
+    trusted_comment: &str,
+) -> Result<String, SignatureError> {
+    secret_texts.iter().map(|secret| sign(secret, data, trusted_comment)).collect()
+}
+
+/// Checks that one of the keys signed the data. Signatures of minisign's old, not prehashed format are refused, and so is
+/// a file in which a trusted key's signature is wrong, whatever else it holds.
+///
+/// # Errors
+/// Names the signers and whom the caller trusts.
 pub fn verify(data: &[u8], signature_text: &str, keys: &[PublicKey]) -> Result<Verified, SignatureError> {
     if keys.is_empty() {
         return Err(SignatureError::NoKeys);
     }
-    let signature = minisign_verify::Signature::decode(signature_text).map_err(SignatureError::Malformed)?;
-    if signature_text.lines().count() != SIGNATURE_LINES {
+    let lines: Vec<&str> = signature_text.lines().collect();
+    let count = lines.len() / SIGNATURE_LINES;
+    if !lines.len().is_multiple_of(SIGNATURE_LINES) || !(1..=MAX_SIGNATURES).contains(&count) {
         return Err(SignatureError::Malformed(minisign_verify::Error::InvalidEncoding));
     }
-    let found = KeyId::of(signature_text.lines().nth(1).unwrap_or_default())?;
-    let Some(key) = keys.iter().find(|key| key.id == found) else {
-        return Err(SignatureError::UnknownKey { found, trusted: keys.iter().map(|key| key.id).collect() });
-    };
+    let (mut verified, mut unknown) = (None, Vec::new());
+    for block in lines.chunks_exact(SIGNATURE_LINES) {
+        match verify_one(data, block, keys)? {
+            Ok(one) => verified = verified.or(Some(one)),
+            Err(signer) => unknown.push(signer),
+        }
+    }
+    verified.ok_or_else(|| SignatureError::UnknownKey {
+        found: unknown,
+        trusted: keys.iter().map(|key| key.id).collect(),
+    })
+}
+
+/// The signer, when it is none of the keys.
+fn verify_one(
+    data: &[u8],
+    lines: &[&str],
+    keys: &[PublicKey],
+) -> Result<Result<Verified, KeyId>, SignatureError> {
+    let signature =
+        minisign_verify::Signature::decode(&lines.join("\n")).map_err(SignatureError::Malformed)?;
+    let found = KeyId::of(lines.get(1).copied().unwrap_or_default())?;
+    let Some(key) = keys.iter().find(|key| key.id == found) else { return Ok(Err(found)) };
     key.key
         .verify(data, &signature, false)
         .map_err(|source| SignatureError::Mismatch { key: found, source })?;
-    Ok(Verified { key: found, trusted_comment: signature.trusted_comment().to_owned() })
+    Ok(Ok(Verified { key: found, trusted_comment: signature.trusted_comment().to_owned() }))
 }
 
 impl PublicKey {

@@ -44,6 +44,30 @@ fn refuses_the_old_format_that_is_not_prehashed() {
 }
 
 #[test]
+fn one_trusted_signature_of_several_is_enough() {
+    let (old, new, other) = (keygen().unwrap(), keygen().unwrap(), keygen().unwrap());
+    let secrets = [old.secret.clone(), new.secret.clone()];
+    let text = sign_with_all(&secrets, b"data", "runq 1.0.0").unwrap();
+    for trusted in
+        [vec![key(&old)], vec![key(&new)], vec![key(&other), key(&new)], vec![key(&old), key(&new)]]
+    {
+        verify(b"data", &text, &trusted).unwrap();
+        assert!(matches!(verify(b"Data", &text, &trusted), Err(SignatureError::Mismatch { .. })));
+    }
+    let Err(SignatureError::UnknownKey { found, .. }) = verify(b"data", &text, &[key(&other)]) else {
+        panic!("signed by nobody who is trusted")
+    };
+    assert_eq!(found, [key(&old).id(), key(&new).id()]);
+
+    // A wrong signature is not made good by a right one beside it.
+    let wrong = sign(&new.secret, b"other data", "runq 1.0.0").unwrap();
+    let mixed = format!("{}{wrong}", sign(&old.secret, b"data", "runq 1.0.0").unwrap());
+    assert!(verify(b"data", &mixed, &[key(&old), key(&new)]).is_err());
+    verify(b"data", &mixed, &[key(&old)]).unwrap();
+    assert!(verify(b"data", &text.repeat(MAX_SIGNATURES), &[key(&old)]).is_err());
+}
+
+#[test]
 fn a_public_key_is_read_from_its_file_or_its_line() {
     let pair = keygen().unwrap();
     let line = pair.public.lines().nth(1).unwrap();
@@ -96,6 +120,11 @@ fn works_with_the_real_minisign_both_ways() {
     minisign(directory.path(), &["-S", "-s", "our.key", "-m", "data", "-t", "runq 1.0.0"]);
     let theirs = read("data.minisig");
     assert_eq!(theirs.lines().skip(1).collect::<Vec<_>>(), ours.lines().skip(1).collect::<Vec<_>>());
+
+    // Of two signatures, minisign reads the first.
+    let pair_of_keys = [pair.secret.clone(), keygen().unwrap().secret];
+    write("data.minisig", &sign_with_all(&pair_of_keys, b"data", "runq 1.0.0").unwrap());
+    minisign(directory.path(), &["-V", "-p", "our.pub", "-m", "data"]);
 
     // Theirs, read and used by us.
     minisign(directory.path(), &["-G", "-W", "-p", "their.pub", "-s", "their.key"]);
