@@ -16,7 +16,7 @@ E2E     := cargo test --package runq-tests --test e2e -- --ignored --test-thread
 # Debian's packages, by a program or file of theirs.
 NEEDED := dockerd:docker.io containerd:containerd runc:runc iptables:iptables ip:iproute2 \
 	/bin/busybox:busybox-static debootstrap:debootstrap minisign:minisign zstd:zstd readelf:binutils cc:gcc \
-	/usr/include/stdlib.h:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
+	/usr/include/stdlib.h:libc6-dev /usr/include/seccomp.h:libseccomp-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
 
 NEEDED_s390x := s390x-linux-gnu-gcc:gcc-s390x-linux-gnu /usr/s390x-linux-gnu/lib/libc.a:libc6-dev-s390x-cross \
 	qemu-s390x-static:qemu-user-static
@@ -29,6 +29,8 @@ export CARGO_TARGET_S390X_UNKNOWN_LINUX_GNU_RUSTFLAGS = -C target-feature=+crt-s
 build: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS = -C target-feature=+crt-static
 RUN_s390x := qemu-s390x-static
 RUST_STD  := release/rust-std.sh $(TRIPLE) $(TARGET)/rust-std
+# The one C library in our programs, static as they are.
+SECCOMP   := LIBSECCOMP_LINK_TYPE=static PKG_CONFIG=false LIBSECCOMP_LIB_PATH=$$(release/libseccomp.sh $(ARCH) $(TARGET)/sysroot/$(ARCH))
 
 .PHONY: help deps build assets check unit test e2e sandbox sandbox-down demo bench clean unit-s390x emulated test-foreign test-docker26
 
@@ -41,7 +43,7 @@ deps: ## install what Debian 12 lacks (as root)
 	[ -z "$$missing" ] || { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; }
 
 build: deps ## static binaries for ARCH, in target/dist/ARCH
-	cargo=$$($(RUST_STD)) && $$cargo build --release --locked --target $(TRIPLE) $(addprefix --package ,$(SHIPPED))
+	cargo=$$($(RUST_STD)) && $(SECCOMP) $$cargo build --release --locked --target $(TRIPLE) $(addprefix --package ,$(SHIPPED))
 	install -D -t $(DIST) $(addprefix $(BUILT)/,runq proxy init runq-install runq-assets)
 	$(RUN_$(ARCH)) $(DIST)/runq --build-id > $(DIST)/build-id
 	@! readelf -lW $(DIST)/runq $(DIST)/proxy $(DIST)/init $(DIST)/runq-* | grep INTERP || { echo "not static"; exit 1; }
@@ -62,7 +64,7 @@ unit-s390x: ## the same on a big-endian machine, emulated
 
 # The emulator of Debian 12 has no openat2 and keeps two real-time signals for itself.
 emulated:
-	cargo=$$($(RUST_STD)) && $$cargo test --workspace --exclude runq-tests --bins --lib --locked --target $(TRIPLE) -- \
+	cargo=$$($(RUST_STD)) && $(SECCOMP) $$cargo test --workspace --exclude runq-tests --bins --lib --locked --target $(TRIPLE) -- \
 		--skip command::tests --skip reaper::tests::reports_codes_and_signals
 
 test: deps check unit ## everything; the sandbox is up for the end-to-end tests only

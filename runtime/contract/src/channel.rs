@@ -102,6 +102,8 @@ pub enum GuestMessage {
         process: ProcessId,
         /// How.
         status: ExitStatus,
+        /// Processes that the guest's kernel has killed so far because memory was used up.
+        out_of_memory: u32,
     },
 }
 
@@ -242,9 +244,16 @@ mod tests {
 
     #[test]
     fn frames_are_big_endian_json_on_every_architecture() {
-        let frame =
-            encode(&GuestMessage::Exited { process: ProcessId(0), status: ExitStatus::Code(7) }).unwrap();
-        assert_eq!(frame, b"\x00\x00\x00\x2c{\"exited\":{\"process\":0,\"status\":{\"code\":7}}}");
+        let frame = encode(&GuestMessage::Exited {
+            process: ProcessId(0),
+            status: ExitStatus::Code(7),
+            out_of_memory: 0,
+        })
+        .unwrap();
+        assert_eq!(
+            frame,
+            b"\x00\x00\x00\x3e{\"exited\":{\"process\":0,\"status\":{\"code\":7},\"out_of_memory\":0}}"
+        );
     }
 
     #[test]
@@ -259,9 +268,9 @@ mod tests {
     #[test]
     fn refuses_exit_codes_beyond_a_byte_and_unknown_messages() {
         for payload in [
-            "{\"exited\":{\"process\":0,\"status\":{\"code\":256}}}",
-            "{\"exited\":{\"process\":-1,\"status\":{\"code\":0}}}",
-            "{\"exited\":{\"process\":0,\"status\":{\"code\":0},\"more\":1}}",
+            "{\"exited\":{\"process\":0,\"status\":{\"code\":256},\"out_of_memory\":0}}",
+            "{\"exited\":{\"process\":-1,\"status\":{\"code\":0},\"out_of_memory\":0}}",
+            "{\"exited\":{\"process\":0,\"status\":{\"code\":0},\"out_of_memory\":0,\"more\":1}}",
             "{\"reboot\":{}}",
             "\"Ready\"",
             "",

@@ -1,6 +1,7 @@
 //! What the guest has to set up around its processes: host name, mounts, kernel parameters, DNS.
 //! `runq` takes it from the OCI spec, `proxy` carries it, `init` applies it.
 
+use crate::seccomp::Seccomp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -19,6 +20,10 @@ pub struct Guest {
     pub masked_paths: Vec<String>,
     /// Paths that the entrypoint may only read.
     pub readonly_paths: Vec<String>,
+    /// Most processes and threads of the container; `None` is unlimited.
+    pub pids: Option<u32>,
+    /// The filter of every process of the container.
+    pub seccomp: Option<Seccomp>,
     /// When present, `/etc/resolv.conf` of the guest is made from it instead of from Docker's.
     pub dns: Option<Dns>,
 }

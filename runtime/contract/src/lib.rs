@@ -9,6 +9,7 @@ pub mod guest;
 pub mod network;
 pub mod paths;
 pub mod process;
+pub mod seccomp;
 pub mod vm_config;
 
 /// Identifies this build of the contract. `runq` writes it into the VM configuration, `init` sends it first;

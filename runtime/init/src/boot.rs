@@ -10,6 +10,7 @@ use tokio::task::LocalSet;
 pub(crate) fn run() -> anyhow::Result<()> {
     mounts::mount_all()?;
     privileges::set_default_limits()?;
+    privileges::survive_want_of_memory()?;
     kernel_modules::load_all(paths::INITRD_MODULES)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

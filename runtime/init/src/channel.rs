@@ -25,7 +25,7 @@ pub(crate) enum Event {
     /// The host opened the control stream, which is the first one.
     Control(Control),
     /// The host said something.
-    Message(HostMessage),
+    Message(Box<HostMessage>),
     /// The host opened a stream of a process.
     Stream(StreamHeader, Stream),
     /// All output of one descriptor of a process was sent.
@@ -80,7 +80,7 @@ async fn read_control(stream: Stream, events: Events) {
     send(&events, Event::Control(Control(writer))).await;
     loop {
         match read_frame(&mut reader).await {
-            Ok(message) => send(&events, Event::Message(message)).await,
+            Ok(message) => send(&events, Event::Message(Box::new(message))).await,
             // The host has closed the stream, or is gone.
             Err(ReadError::Read(_)) => break,
             Err(error @ ReadError::Frame(_)) => {

@@ -1,9 +1,10 @@
 //! The child between fork and execve: enters the container's file system, becomes the user, finds the program. Runs
 //! single-threaded, in a copy of `init` that nobody else sees; every failure is written to the parent's pipe.
 
+use crate::privileges::FilterMoment;
 use crate::process::StartError;
 use crate::stdio::ChildStdio;
-use crate::{file_system, privileges};
+use crate::{control_group, file_system, privileges};
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, execve};
@@ -45,7 +46,7 @@ pub(crate) fn run(task: &Task<'_>, stdio: ChildStdio, report: OwnedFd) -> ! {
 
 fn become_process(task: &Task<'_>, stdio: ChildStdio) -> Result<Infallible, StartError> {
     prepare(task, stdio).map_err(|error| StartError::setup(&error))?;
-    execute(task.spec)
+    execute(task)
 }
 
 fn prepare(task: &Task<'_>, stdio: ChildStdio) -> anyhow::Result<()> {
@@ -54,6 +55,7 @@ fn prepare(task: &Task<'_>, stdio: ChildStdio) -> anyhow::Result<()> {
         ChildStdio::Terminal(name) => Some(name.as_c_str()),
         ChildStdio::Pipes(_) => None,
     };
+    control_group::enter()?;
     file_system::enter(guest, terminal)?;
     rustix::process::setsid().context("cannot start a session")?;
     let descriptors = match stdio {
@@ -71,6 +73,7 @@ fn prepare(task: &Task<'_>, stdio: ChildStdio) -> anyhow::Result<()> {
     // is the other way round.
     let enter_cwd = || rustix::process::chdir(spec.cwd.as_str());
     let entered = enter_cwd();
+    privileges::filter(guest, spec, FilterMoment::BeforeUser)?;
     privileges::become_user(spec)?;
     entered
         .or_else(|_| enter_cwd())
@@ -101,7 +104,8 @@ fn take_descriptors(descriptors: &[OwnedFd; 3], uid: u32) -> anyhow::Result<()> 
 }
 
 /// Finds the program as runc does, and becomes it. Messages are runc's.
-fn execute(spec: &Process) -> Result<Infallible, StartError> {
+fn execute(task: &Task<'_>) -> Result<Infallible, StartError> {
+    let Task { spec, guest } = task;
     let name = spec.args.first().map_or("", String::as_str);
     let program = find(name, &spec.env)?;
     let c_string = |text: &str| {
@@ -112,7 +116,10 @@ fn execute(spec: &Process) -> Result<Infallible, StartError> {
     let home = default_home(spec);
     let env =
         spec.env.iter().chain(&home).map(|variable| c_string(variable)).collect::<Result<Vec<_>, _>>()?;
-    let Err(error) = execve(&c_string(&program)?, &args, &env);
+    let path = c_string(&program)?;
+    let filter = privileges::filter(guest, spec, FilterMoment::BeforeExec);
+    filter.map_err(|error| StartError::setup(&error))?;
+    let Err(error) = execve(&path, &args, &env);
     let reason = match error {
         Errno::ENOENT => StartFailure::NotFound,
         Errno::EACCES | Errno::ENOEXEC => StartFailure::NotExecutable,

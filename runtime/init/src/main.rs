@@ -5,6 +5,7 @@
 mod boot;
 mod channel;
 mod child;
+mod control_group;
 mod file_system;
 mod kernel_log;
 mod kernel_modules;

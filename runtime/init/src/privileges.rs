@@ -4,6 +4,7 @@
 use anyhow::{Context, bail};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use runq_contract::guest::Guest;
 use runq_contract::process::{Process, Rlimit};
 use rustix::fs::Mode;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -22,15 +23,22 @@ pub(crate) fn set_default_limits() -> anyhow::Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).context("cannot raise the limit of open files")
 }
 
+/// Makes the kernel spare this process when memory is used up: the end of `init` would be that of the guest.
+pub(crate) fn survive_want_of_memory() -> anyhow::Result<()> {
+    set_oom_score(-1000)
+}
+
+fn set_oom_score(score: i32) -> anyhow::Result<()> {
+    std::fs::write("/proc/self/oom_score_adj", score.to_string()).context("cannot set oom_score_adj")
+}
+
 /// Limits, umask and the readiness to be killed, which only root may raise.
 pub(crate) fn set_limits(spec: &Process) -> anyhow::Result<()> {
     for Rlimit { kind, soft, hard } in &spec.rlimits {
         let resource = resource(kind).with_context(|| format!("unknown resource limit {kind}"))?;
         setrlimit(resource, *soft, *hard).with_context(|| format!("cannot set {kind} to {soft}:{hard}"))?;
     }
-    if let Some(score) = spec.oom_score_adj {
-        std::fs::write("/proc/self/oom_score_adj", score.to_string()).context("cannot set oom_score_adj")?;
-    }
+    set_oom_score(spec.oom_score_adj.unwrap_or(0))?;
     rustix::process::umask(Mode::from_raw_mode(spec.user.umask.unwrap_or(0o022)));
     Ok(())
 }
@@ -68,6 +76,26 @@ pub(crate) fn become_user(spec: &Process) -> anyhow::Result<()> {
         rustix::thread::set_no_new_privs(true).context("cannot set no_new_privs")?;
     }
     Ok(())
+}
+
+/// Puts the container's seccomp filter on this process. Like runc, and because the kernel wants `CAP_SYS_ADMIN` or
+/// `no_new_privs` for it, at one of two moments: see [`FilterMoment`].
+pub(crate) fn filter(guest: &Guest, spec: &Process, moment: FilterMoment) -> anyhow::Result<()> {
+    let Some(seccomp) = &guest.seccomp else { return Ok(()) };
+    if (moment == FilterMoment::BeforeExec) != spec.no_new_privileges {
+        return Ok(());
+    }
+    let program = seccomp.instructions.iter().map(|instruction| (*instruction).into());
+    runq_sys::seccomp::load(program, seccomp.flags).context("cannot load the seccomp filter")
+}
+
+/// When a filter is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FilterMoment {
+    /// While the process is still root: without `no_new_privs`. The filter has to allow what makes it the user.
+    BeforeUser,
+    /// At the last moment, with `no_new_privs`.
+    BeforeExec,
 }
 
 /// The set of capabilities named as in OCI.

@@ -3,7 +3,7 @@
 use crate::channel::{Control, Event, Events, Stream};
 use crate::mounts::{DEVPTS, ROOT};
 use crate::process::{Order, Running, StartError};
-use crate::{network, process, reaper};
+use crate::{control_group, network, process, reaper};
 use anyhow::{Context, bail};
 use nix::sched::{CloneFlags, unshare};
 use runq_contract::channel::{ExitStatus, GuestMessage, HostMessage, StreamHeader, StreamKind};
@@ -77,7 +77,7 @@ impl Session {
                 self.control = Some(control);
                 self.say(GuestMessage::Hello { build_id: BUILD_ID.to_owned() }).await
             }
-            Event::Message(message) => self.obey(message).await,
+            Event::Message(message) => self.obey(*message).await,
             Event::Stream(StreamHeader { process, kind }, stream) => {
                 self.streams.insert((process, kind), stream);
                 self.start_waiting().await
@@ -176,7 +176,8 @@ impl Session {
             if process == ProcessId::ENTRYPOINT {
                 rustix::fs::sync();
             }
-            self.say(GuestMessage::Exited { process, status }).await?;
+            let out_of_memory = control_group::killed_for_memory();
+            self.say(GuestMessage::Exited { process, status, out_of_memory }).await?;
         }
         Ok(())
     }
@@ -196,6 +197,7 @@ async fn set_up(guest: &Guest, network: &Network, share: Share) -> anyhow::Resul
     if !guest.domainname.is_empty() {
         rustix::system::setdomainname(guest.domainname.as_bytes()).context("cannot set the domain name")?;
     }
+    control_group::set_up(guest)?;
     network::configure(network).await?;
     for (key, value) in &guest.sysctl {
         let path = format!("/proc/sys/{}", key.replace('.', "/"));

@@ -91,8 +91,14 @@ impl Session {
             Err(_) => bail!("the guest did not come up within {} seconds", BOOT_TIMEOUT.as_secs()),
         };
         match conversation.wait().await {
-            Ok(status) => {
+            Ok((status, out_of_memory)) => {
                 relays.finish().await?;
+                if out_of_memory > 0 {
+                    crate::report(&format!(
+                        "the guest's memory was used up, and its kernel killed processes ({out_of_memory}): give the \
+                         container more with -m or RUNQ_MEM"
+                    ));
+                }
                 Ok(End::Exited(status))
             }
             Err(error) => Err(conversation.explain(error).await),
@@ -138,10 +144,12 @@ impl Conversation {
         Ok(Ok(relays))
     }
 
-    /// Until the entrypoint ended.
-    async fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+    /// Until the entrypoint ended; also gives how many processes the kernel killed for want of memory.
+    async fn wait(&mut self) -> anyhow::Result<(ExitStatus, u32)> {
         match self.next_message().await? {
-            GuestMessage::Exited { process: ProcessId::ENTRYPOINT, status } => Ok(status),
+            GuestMessage::Exited { process: ProcessId::ENTRYPOINT, status, out_of_memory } => {
+                Ok((status, out_of_memory))
+            }
             other => unexpected(&other),
         }
     }
@@ -220,8 +228,7 @@ impl Children {
             match self.qemu.try_wait() {
                 Ok(Some(status)) if status.signal() == Some(nix::libc::SIGKILL) => {
                     return anyhow!(
-                        "the virtual machine was killed: if the container has a memory limit, it must exceed the VM's \
-                         memory (--mem, RUNQ_MEM) by about 100 MiB"
+                        "the virtual machine was killed from outside, by a signal or because the host's memory was used up"
                     );
                 }
                 Ok(Some(status)) => return anyhow!("the virtual machine ended by itself: QEMU's {status}"),

@@ -16,6 +16,7 @@ const SETTINGS_FILE: &str = "/etc/runq/config.toml";
 pub(crate) fn inspect(vm_config: &Path, spec: &Value) -> anyhow::Result<Host> {
     let assets = assets()?;
     Ok(Host {
+        seccomp_archs: seccomp_archs(&assets)?,
         has_modules: assets.join(MODULES).is_dir(),
         assets: assets.display().to_string(),
         vm_config: vm_config.display().to_string(),
@@ -38,6 +39,19 @@ fn assets() -> anyhow::Result<PathBuf> {
         proxy.display()
     );
     Ok(assets)
+}
+
+/// The one word about the guest's machine that the host needs. The rest of the file is the proxy's.
+#[derive(serde::Deserialize)]
+struct Machine {
+    seccomp_archs: Vec<String>,
+}
+
+fn seccomp_archs(assets: &Path) -> anyhow::Result<Vec<String>> {
+    let path = assets.join(paths::MACHINE);
+    let machine: Machine = serde_json::from_slice(&fs_err::read(&path)?)
+        .with_context(|| format!("{} is not the machine data of this build", path.display()))?;
+    Ok(machine.seccomp_archs)
 }
 
 /// Major number of a character device driver in the text of `/proc/devices`; none as long as its module is not loaded.

@@ -8,6 +8,7 @@ mod delegate;
 mod help;
 mod host;
 mod log;
+mod seccomp;
 mod settings;
 mod spec;
 
@@ -71,7 +72,8 @@ fn rewrite(line: &CommandLine) -> anyhow::Result<()> {
     })?;
     let host = host::inspect(&bundle.vm_config, &original)?;
     host::check_accel(settings.hardware.accel)?;
-    let rewritten = spec::rewrite(original.clone(), &settings, &host, &line.container_id())?;
+    let filter = seccomp::compile(&original, &host.seccomp_archs)?;
+    let rewritten = spec::rewrite(original.clone(), &settings, &host, (&line.container_id(), filter))?;
     command::check(&original, &directory)?;
     bundle.write(&rewritten.spec, &rewritten.config)
 }

@@ -12,7 +12,9 @@ pub(crate) use mounts::MODULES;
 use crate::settings::Settings;
 use oci::{OciGuest, OciProcess};
 use runq_contract::BUILD_ID;
+use runq_contract::guest::Guest;
 use runq_contract::paths;
+use runq_contract::seccomp::Seccomp;
 use runq_contract::vm_config::{Accel, VmConfig};
 use serde_json::{Map, Value, json};
 
@@ -66,6 +68,8 @@ pub(crate) struct Host {
     pub(crate) has_tun: bool,
     /// Whether the assets have modules for the guest's kernel.
     pub(crate) has_modules: bool,
+    /// What a filter in the guest can be asked about, its own architecture first.
+    pub(crate) seccomp_archs: Vec<String>,
     /// Who is in the network namespace that the container joins.
     pub(crate) network: Network,
     /// Size in bytes of what the engine bound to `/dev/shm`.
@@ -130,12 +134,12 @@ pub(crate) fn is_marked(spec: &Value) -> bool {
     spec.pointer("/annotations").and_then(|annotations| annotations.get(MARK)).is_some()
 }
 
-/// Splits the spec.
+/// Splits the spec of the container `id`; `seccomp` is its compiled profile.
 pub(crate) fn rewrite(
     mut spec: Value,
     settings: &Settings,
     host: &Host,
-    id: &str,
+    (id, seccomp): (&str, Option<Seccomp>),
 ) -> Result<Rewritten, SpecError> {
     let version = spec.get("ociVersion").and_then(Value::as_str).unwrap_or_default();
     if !version.starts_with("1.") {
@@ -149,7 +153,7 @@ pub(crate) fn rewrite(
         build_id: BUILD_ID.to_owned(),
         container_id: id.to_owned(),
         hardware: settings.hardware.clone(),
-        guest: guest.into_guest(mounts, settings.dns.clone()),
+        guest: Guest { seccomp, pids: limits(&spec).pids, ..guest.into_guest(mounts, settings.dns.clone()) },
         entrypoint: process.into_process(),
     };
     rewrite_process(object(&mut spec, "process"));

@@ -5,4 +5,5 @@
 pub mod capabilities;
 pub mod command;
 pub mod fork;
+pub mod seccomp;
 pub mod watch;

@@ -16,6 +16,7 @@ mod network;
 mod output;
 mod parallel;
 mod read_only;
+mod seccomp;
 mod settings;
 mod signals;
 mod terminal;

@@ -56,8 +56,8 @@ fn valid_messages() -> Vec<Vec<u8>> {
         GuestMessage::Failed { message: "mount /: \u{fffd}".to_owned() },
         GuestMessage::Started { process },
         GuestMessage::StartFailed { process, reason: StartFailure::NotFound, message: String::new() },
-        GuestMessage::Exited { process, status: ExitStatus::Code(255) },
-        GuestMessage::Exited { process, status: ExitStatus::Signal(64) },
+        GuestMessage::Exited { process, status: ExitStatus::Code(255), out_of_memory: 0 },
+        GuestMessage::Exited { process, status: ExitStatus::Signal(64), out_of_memory: u32::MAX },
     ];
     messages.iter().map(|message| channel::encode(message).unwrap()).collect()
 }

@@ -101,7 +101,7 @@ fn the_admin_bounds_what_containers_ask_for_but_not_himself() {
 #[test]
 fn dockers_limits_size_the_vm() {
     let sized = |memory_mib, vcpus, args: &[(&str, &str)], env: &[&'static str]| {
-        let limits = Limits { memory_mib, vcpus };
+        let limits = Limits { memory_mib, vcpus, pids: None };
         let sources = Sources { limits, args: pairs(args), env: env.to_vec(), ..Sources::default() };
         Settings::resolve(&sources).map(|settings| (settings.hardware.memory_mib, settings.hardware.vcpus))
     };

@@ -11,6 +11,8 @@ pub(crate) struct Limits {
     pub(crate) memory_mib: Option<u64>,
     /// Processors, rounded up: the quota of the host's control group has the fraction.
     pub(crate) vcpus: Option<u32>,
+    /// Processes and threads.
+    pub(crate) pids: Option<u32>,
 }
 
 /// The CFS period that the kernel takes when none is given, in microseconds.
@@ -27,8 +29,13 @@ pub(crate) fn limits(spec: &Value) -> Limits {
     let quota = number("/linux/resources/cpu/quota");
     Limits {
         memory_mib: memory.map(|bytes| bytes >> 20),
-        vcpus: quota.map(|quota| u32::try_from(quota.div_ceil(period)).unwrap_or(u32::MAX)),
+        vcpus: quota.map(|quota| saturate(quota.div_ceil(period))),
+        pids: number("/linux/resources/pids/limit").map(saturate),
     }
+}
+
+fn saturate(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// Memory that proxy, virtiofsd and QEMU need beside the guest's, in MiB. Emulation keeps the translated code.
@@ -67,14 +74,17 @@ mod tests {
     #[test]
     fn takes_what_docker_writes() {
         let spec = |memory: i64, quota: i64| {
-            json!({"linux": {"resources": {"memory": {"limit": memory, "swap": 2 * memory},
+            json!({"linux": {"resources": {"memory": {"limit": memory, "swap": 2 * memory}, "pids": {"limit": memory >> 26},
                                            "cpu": {"quota": quota, "period": 100_000}}}})
         };
-        let fit = |memory_mib, vcpus| Limits { memory_mib, vcpus };
-        assert_eq!(limits(&spec(512 << 20, 150_000)), fit(Some(512), Some(2)));
-        assert_eq!(limits(&spec(0, -1)), fit(None, None));
+        let fit = |memory_mib, vcpus, pids| Limits { memory_mib, vcpus, pids };
+        assert_eq!(limits(&spec(512 << 20, 150_000)), fit(Some(512), Some(2), Some(8)));
+        assert_eq!(limits(&spec(0, -1)), fit(None, None, None));
         assert_eq!(limits(&json!({"linux": {"resources": {"memory": null}}})), Limits::default());
-        assert_eq!(limits(&json!({"linux": {"resources": {"cpu": {"quota": 300_001}}}})), fit(None, Some(4)));
+        assert_eq!(
+            limits(&json!({"linux": {"resources": {"cpu": {"quota": 300_001}}}})),
+            fit(None, Some(4), None)
+        );
     }
 
     #[test]

@@ -96,6 +96,7 @@ pub(super) struct OciMount {
 }
 
 impl OciGuest {
+    /// Without what is not in the spec in this form.
     pub(super) fn into_guest(self, mounts: Vec<GuestMount>, dns: Option<Dns>) -> Guest {
         Guest {
             hostname: self.hostname,
@@ -105,6 +106,7 @@ impl OciGuest {
             masked_paths: self.linux.masked_paths,
             readonly_paths: self.linux.readonly_paths,
             dns,
+            ..Guest::default()
         }
     }
 }

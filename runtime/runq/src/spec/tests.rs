@@ -15,6 +15,7 @@ fn host() -> Host {
         macvtap_major: Some(246),
         has_tun: true,
         has_modules: true,
+        seccomp_archs: Vec::new(),
         network: Network::Own,
         shm_bytes: None,
     }
@@ -25,7 +26,7 @@ fn rewrite_golden(name: &str, args: &[(&str, &str)]) -> Rewritten {
     let args = args.iter().map(|(flag, value)| ((*flag).to_owned(), (*value).to_owned())).collect();
     let (limits, env) = (limits(&spec), environment(&spec));
     let settings = Settings::resolve(&Sources { args, limits, env, ..Sources::default() }).unwrap();
-    rewrite(spec, &settings, &host(), "c0ffee").unwrap()
+    rewrite(spec, &settings, &host(), ("c0ffee", None)).unwrap()
 }
 
 fn assert_golden(name: &str, args: &[(&str, &str)]) {
@@ -67,7 +68,7 @@ fn unknown_fields_survive() {
     spec["linux"]["futureToo"] = json!(true);
     spec["process"]["futureThree"] = json!(null);
     let settings = Settings::default();
-    let rewritten = rewrite(spec, &settings, &host(), "id").unwrap().spec;
+    let rewritten = rewrite(spec, &settings, &host(), ("id", None)).unwrap().spec;
     assert_eq!(rewritten["future"], json!({"a": [1, 2]}));
     assert_eq!(rewritten["linux"]["futureToo"], json!(true));
     assert!(rewritten["process"].as_object().unwrap().contains_key("futureThree"));
@@ -87,7 +88,7 @@ fn accepts_every_version_one_and_no_other() {
     {
         let mut spec = read("plain.json");
         spec["ociVersion"] = json!(version);
-        assert_eq!(rewrite(spec, &settings, &host(), "id").is_ok(), accepted, "{version}");
+        assert_eq!(rewrite(spec, &settings, &host(), ("id", None)).is_ok(), accepted, "{version}");
     }
 }
 
@@ -97,13 +98,13 @@ fn refuses_what_a_vm_cannot_share() {
     let refused = |change: fn(&mut Value)| {
         let mut spec = read("plain.json");
         change(&mut spec);
-        rewrite(spec, &settings, &host(), "id").unwrap_err().to_string()
+        rewrite(spec, &settings, &host(), ("id", None)).unwrap_err().to_string()
     };
     let joining = Host { network: Network::Host, ..host() };
-    let joined = rewrite(read("plain.json"), &settings, &joining, "id").unwrap_err();
+    let joined = rewrite(read("plain.json"), &settings, &joining, ("id", None)).unwrap_err();
     assert!(joined.to_string().starts_with("--network host"));
     let joining = Host { network: Network::Container, ..host() };
-    let joined = rewrite(read("plain.json"), &settings, &joining, "id").unwrap_err();
+    let joined = rewrite(read("plain.json"), &settings, &joining, ("id", None)).unwrap_err();
     assert!(joined.to_string().starts_with("--network container"));
     fn without(spec: &mut Value, kind: &str) {
         spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != kind);
@@ -139,7 +140,7 @@ fn shared_memory_of_the_engine_becomes_a_tmpfs_of_its_size() {
     assert_eq!(bound_shm(&spec), Some("/docker/shm"));
     let settings = Settings::default();
     let host = Host { shm_bytes: Some(1024), ..host() };
-    let rewritten = rewrite(spec, &settings, &host, "id").unwrap();
+    let rewritten = rewrite(spec, &settings, &host, ("id", None)).unwrap();
     assert!(rewritten.spec["mounts"].as_array().unwrap().contains(&shm), "runc still makes the mount point");
     let mount = rewritten.config.guest.mounts.last().unwrap();
     assert_eq!((mount.kind.as_str(), mount.options.last().unwrap().as_str()), ("tmpfs", "size=1024"));
