@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// Remove the entry of daemon.json that was added, and leave the tree
     #[command(after_help = examples::UNREGISTER)]
     Unregister(Unregister),
+    /// Tell whether this host is fit for runq and what is installed sound, and what to do about it
+    #[command(after_help = examples::DOCTOR)]
+    Doctor(Doctor),
     /// Remove the entry of daemon.json that was added, and the tree
     #[command(after_help = examples::UNINSTALL)]
     Uninstall(Uninstall),
@@ -189,6 +192,19 @@ pub(crate) struct Unregister {
     /// Change nothing, show what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) prefix: Prefix,
+
+    #[command(flatten)]
+    pub(crate) docker: Docker,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) keys: Keys,
 
     #[command(flatten)]
     pub(crate) prefix: Prefix,

@@ -77,6 +77,8 @@ struct Info {
     runtimes: HashMap<String, RuntimeEntry>,
     #[serde(rename = "DefaultRuntime", default)]
     default_runtime: String,
+    #[serde(rename = "ServerVersion", default)]
+    server_version: String,
 }
 
 /// A container, for people.
@@ -147,6 +149,18 @@ impl Daemon {
     pub(crate) fn config_file(&self) -> PathBuf {
         let arguments = std::fs::read(format!("/proc/{}/cmdline", self.pid.as_raw_nonzero()));
         config_file_of(&arguments.unwrap_or_default())
+    }
+
+    /// Its version.
+    pub(crate) fn version(&self) -> Result<String, DaemonError> {
+        Ok(self.get_json::<Info>("/info")?.server_version)
+    }
+
+    /// Where the daemon looks for programs.
+    pub(crate) fn search_path(&self) -> Option<String> {
+        let environment = std::fs::read(format!("/proc/{}/environ", self.pid.as_raw_nonzero())).ok()?;
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        environment.split('\0').find_map(|variable| variable.strip_prefix("PATH=")).map(str::to_owned)
     }
 
     /// All containers of a runtime, running or not.

@@ -71,6 +71,7 @@ fn of_preflight(error: &PreflightError) -> Option<&'static str> {
         PreflightError::Downgrade { .. } => Some("if that is what you want, say --allow-downgrade"),
         PreflightError::Space { .. } => Some("free some space, or choose another --prefix"),
         PreflightError::Prefix { .. } => Some("give it to root with mode 0755, or choose another --prefix"),
+        PreflightError::Mount { .. } => Some("mount it with rw,exec, or choose another --prefix"),
         PreflightError::Word { .. } => Some("dockerd puts path and arguments unquoted into a shell script"),
         _ => None,
     }

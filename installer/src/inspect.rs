@@ -68,13 +68,13 @@ pub(crate) fn list(options: &Prefix) -> Result<Report> {
     let layout = Layout::new(std::path::absolute(&options.prefix)?);
     let active = installed::active(&layout)?;
     let ids = installed::all(&layout)?;
-    let mut report = Report::default();
-    report.summary = format!("{} installed in {}", count(ids.len()), layout.prefix().display());
-    report.versions.extend(ids.into_iter().map(|id| {
+    let summary = format!("{} installed in {}", count(ids.len()), layout.prefix().display());
+    let line = |id: String| {
         let state = if active.as_ref() == Some(&id) { "active".into() } else { String::new() };
         VersionLine { about: about(&layout, &id), id, state }
-    }));
-    Ok(report)
+    };
+    let versions = ids.into_iter().map(line).collect();
+    Ok(Report { summary, versions, ..Report::default() })
 }
 
 /// Architecture and distribution of a version, for people.

@@ -25,6 +25,9 @@ pub(crate) fn install(options: &Install) -> Result<Report> {
     let runtime = layout.runtime().display().to_string();
     let Install { registering, arch, .. } = options;
     preflight::check_runtime(&registering.runtime.name, &runtime, &registering.runtime.runtime_args)?;
+    let executes = arch.split('+').next() == Some(std::env::consts::ARCH);
+    preflight::check_mount(preflight::existing_part(layout.prefix()), executes)?;
+    preflight::check_way_to(layout.prefix())?;
     let path = bundle_path(options)?;
     let dry_run = registering.runtime.dry_run;
     let _lock = if dry_run { None } else { Some(prepare_prefix(&layout)?) };

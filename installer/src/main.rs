@@ -5,6 +5,7 @@ mod adopt;
 mod cli;
 mod docker_config;
 mod docker_daemon;
+mod doctor;
 mod exit;
 mod export;
 mod gc;
@@ -68,6 +69,7 @@ fn run(command: &Command) -> Result<Report> {
         Command::Export(options) => export::export(options),
         Command::Register(options) => register::register(options),
         Command::Unregister(options) => register::unregister(options),
+        Command::Doctor(options) => doctor::doctor(options),
         Command::Uninstall(options) => uninstall::uninstall(options),
     }
 }

@@ -5,6 +5,7 @@ use object::Endianness;
 use object::elf::{EM_S390, EM_X86_64, FileHeader32, FileHeader64};
 use object::read::elf::FileHeader;
 use runq_bundle::manifest::{Entry, EntryKind, Manifest};
+use rustix::fs::StatVfsMountFlags;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -37,6 +38,8 @@ pub(crate) enum PreflightError {
     Space { path: PathBuf, free: u64, needed: u64 },
     #[error("{path} {reason}")]
     Prefix { path: PathBuf, reason: &'static str },
+    #[error("{path} {reason}")]
+    Mount { path: PathBuf, reason: &'static str },
     #[error("{word:?} has characters other than A-Z a-z 0-9 _ @ % + = : , . / -")]
     Word { word: String },
     #[error("{name:?} cannot be the name of a runtime")]
@@ -149,6 +152,50 @@ pub(crate) fn check_space(directory: &Path, manifest: &Manifest) -> Result<(), P
     })
 }
 
+/// Checks that files of a directory can be changed and, where that matters, executed.
+pub(crate) fn check_mount(directory: &Path, executes: bool) -> Result<(), PreflightError> {
+    let statistics = rustix::fs::statvfs(directory)
+        .map_err(|errno| PreflightError::Read { path: directory.to_owned(), source: errno.into() })?;
+    let reason = if statistics.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        "is mounted read-only"
+    } else if executes && statistics.f_flag.contains(StatVfsMountFlags::NOEXEC) {
+        "is mounted noexec: dockerd could not execute the runtime"
+    } else {
+        return Ok(());
+    };
+    Err(PreflightError::Mount { path: directory.to_owned(), reason })
+}
+
+/// Checks that nobody but us can put another directory in the place of the prefix, or of one on the way to it. A sticky
+/// directory, as /tmp is, leaves each name to its owner.
+pub(crate) fn check_way_to(prefix: &Path) -> Result<(), PreflightError> {
+    const STICKY: u32 = 0o1000;
+    const OTHERS_WRITE: u32 = 0o002;
+    let us = rustix::process::geteuid().as_raw();
+    for directory in prefix.ancestors().skip(1) {
+        let metadata = match directory.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            metadata => {
+                metadata.map_err(|source| PreflightError::Read { path: directory.to_owned(), source })?
+            }
+        };
+        let reason = if metadata.uid() != us && metadata.uid() != 0 {
+            "belongs to another user, who could replace what is in it"
+        } else if metadata.mode() & (STICKY | OTHERS_WRITE) == OTHERS_WRITE {
+            "can be written by other users, who could replace what is in it"
+        } else {
+            continue;
+        };
+        return Err(PreflightError::Prefix { path: directory.to_owned(), reason });
+    }
+    Ok(())
+}
+
+/// The prefix, or the nearest directory above it that exists.
+pub(crate) fn existing_part(prefix: &Path) -> &Path {
+    prefix.ancestors().find(|directory| directory.exists()).unwrap_or(prefix)
+}
+
 /// Checks that nobody but us can change what is in a directory, which root's dockerd will execute.
 pub(crate) fn check_owner(directory: &Path) -> Result<(), PreflightError> {
     let read_error = |source| PreflightError::Read { path: directory.to_owned(), source };
@@ -217,6 +264,21 @@ mod tests {
         assert_eq!(machine, machine_of(std::env::consts::ARCH).ok());
         assert_eq!(elf_machine(b"#!/bin/sh"), None);
         assert_eq!(elf_machine(b"\x7fELF"), None);
+    }
+
+    #[test]
+    fn refuses_a_way_that_others_can_change() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let prefix = directory.path().join("open/a/prefix");
+        std::fs::create_dir_all(&prefix).unwrap();
+        let set =
+            |mode| std::fs::set_permissions(directory.path().join("open"), PermissionsExt::from_mode(mode));
+        for (mode, good) in [(0o755, true), (0o1777, true), (0o777, false), (0o757, false)] {
+            set(mode).unwrap();
+            assert_eq!(check_way_to(&prefix).is_ok(), good, "{mode:o}");
+        }
+        assert_eq!(existing_part(&prefix.join("b/c")), prefix);
     }
 
     #[test]

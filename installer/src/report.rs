@@ -1,5 +1,6 @@
 //! What a command has to say in the end, for people and as JSON. Pure.
 
+use crate::doctor::{Check, Verdict};
 use serde::Serialize;
 
 /// An installed version, of `list` and `gc`.
@@ -23,6 +24,9 @@ pub(crate) struct Report {
     /// Installed versions, where they were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) versions: Vec<VersionLine>,
+    /// What `doctor` has looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) checks: Vec<Check>,
     /// What was changed, or would be; empty when nothing was.
     pub(crate) changes: Vec<String>,
     /// What the user should know and may not expect.
@@ -46,7 +50,7 @@ impl Report {
 
     /// Whether what was looked at is as it should be.
     pub(crate) fn is_ok(&self) -> bool {
-        self.differences.is_empty()
+        self.differences.is_empty() && self.checks.iter().all(|check| check.verdict != Verdict::Failure)
     }
 
     /// Of changes that were not made.
@@ -65,6 +69,7 @@ impl Report {
         let versions =
             self.versions.iter().map(|VersionLine { id, about, state }| format!("  {id}  {about}  {state}"));
         lines.extend(versions.map(|line| line.trim_end().to_owned()));
+        lines.extend(self.checks.iter().flat_map(check_lines));
         lines.extend(self.changes.iter().map(|change| format!("  * {change}")));
         lines.extend(self.differences.iter().map(|difference| format!("  {difference}")));
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
@@ -86,6 +91,16 @@ impl Report {
         }
         value
     }
+}
+
+fn check_lines(check: &Check) -> Vec<String> {
+    let Check { name, verdict, found, means, mend } = check;
+    let mut lines = vec![format!("  {verdict:7}  {name:13}  {found}")];
+    if *verdict != Verdict::Ok {
+        lines.push(format!("{:26}means: {means}", ""));
+        lines.push(format!("{:26}mend:  {mend}", ""));
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 /// What names of links and files in the prefix begin with before they are renamed.
-const TEMPORARY_PREFIX: &str = ".new-";
+pub(crate) const TEMPORARY_PREFIX: &str = ".new-";
 
 const DIRECTORY_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;

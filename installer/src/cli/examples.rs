@@ -10,7 +10,7 @@ Examples:
       prepares the tree for a machine of another architecture; Docker is left alone
 
 Exit codes:
-  0 done or nothing to do; 1 verify found differences; 2 wrong usage; 3 dockerd refused the configuration, which is as
+  0 done or nothing to do; 1 verify found differences, or doctor failures; 2 wrong usage; 3 dockerd refused the configuration, which is as
   before; 4 another installer is at work; 5 containers use it; 125 failed otherwise";
 
 pub(super) const ADOPT: &str = "\
@@ -64,6 +64,13 @@ Examples:
       shows what daemon.json would lose
   runq-install unregister --name runq-big
       leaves the other runtimes";
+
+pub(super) const DOCTOR: &str = "\
+Examples:
+  runq-install doctor
+      fails with exit code 1 when containers would not run
+  runq-install doctor --json | jq -r '.checks[] | select(.verdict != \"ok\") | .name + \": \" + .mend'
+      what there is to do";
 
 pub(super) const UNINSTALL: &str = "\
 Examples:
