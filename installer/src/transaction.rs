@@ -91,7 +91,7 @@ pub(crate) fn inspect_tree<R: Read>(directory: &Path, bundle: &BundleReader<R>) 
 }
 
 /// Extracts the bundle into a directory of its own, checks it, and gives it its name.
-fn stage<R: Read>(layout: &Layout, id: &str, bundle: BundleReader<R>, exchange: bool) -> Result<()> {
+fn stage<R: Read + Send>(layout: &Layout, id: &str, bundle: BundleReader<R>, exchange: bool) -> Result<()> {
     let (staging, version) = (layout.staging(), layout.version(id));
     fs::create_dir(&staging)?;
     let extracted = extract(bundle, &staging).and_then(|()| {
@@ -106,7 +106,7 @@ fn stage<R: Read>(layout: &Layout, id: &str, bundle: BundleReader<R>, exchange: 
     extracted.and(removed)
 }
 
-fn extract<R: Read>(bundle: BundleReader<R>, staging: &Path) -> Result<()> {
+fn extract<R: Read + Send>(bundle: BundleReader<R>, staging: &Path) -> Result<()> {
     let manifest: Manifest = bundle.manifest().clone();
     bundle.extract(staging)?;
     // mkdir obeys the umask; dockerd and its containers have to get in.
@@ -115,7 +115,7 @@ fn extract<R: Read>(bundle: BundleReader<R>, staging: &Path) -> Result<()> {
 }
 
 /// Carries out a step.
-pub(crate) fn perform<R: Read>(
+pub(crate) fn perform<R: Read + Send>(
     layout: &Layout,
     step: &Step,
     receipt: &Receipt,

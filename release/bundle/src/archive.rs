@@ -7,6 +7,7 @@
 //! `tar --zstd -x` reads it all the same.
 
 mod extract;
+mod frame;
 mod header;
 mod reader;
 mod writer;

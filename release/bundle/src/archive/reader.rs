@@ -1,15 +1,16 @@
 //! Reads bundles in one pass over one open file. Runs on the host; trusts the given keys, and after them the manifest.
 
+use super::frame::{Frame, TarInput};
 use super::header::Member;
-use super::{ArchiveError, BLOCK_BYTES, END_BYTES, WINDOW_LOG_MAX, padding_bytes};
+use super::{ArchiveError, BLOCK_BYTES, END_BYTES, padding_bytes};
 use crate::digest::HashingReader;
 use crate::manifest::{Entry, EntryKind, MANIFEST_NAME, Manifest, SIGNATURE_NAME};
 use crate::signature::{PublicKey, Verified, verify};
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 
 /// A bundle whose signature is good and whose files are still to come.
 pub struct BundleReader<R: Read> {
-    stream: Stream<R>,
+    stream: Stream<Frame<R>>,
     manifest: Manifest,
     manifest_bytes: Vec<u8>,
     signature: String,
@@ -17,8 +18,8 @@ pub struct BundleReader<R: Read> {
 }
 
 /// The tar file, and the member that it has arrived at.
-struct Stream<R: Read> {
-    tar: zstd::Decoder<'static, BufReader<R>>,
+struct Stream<T> {
+    tar: T,
     at: String,
 }
 
@@ -75,38 +76,46 @@ impl<R: Read> BundleReader<R> {
     /// # Errors
     /// At the first byte that is not what the manifest says, naming the member; and when `visit` fails.
     pub fn read_entries(
-        mut self,
+        self,
         mut visit: impl FnMut(&Entry, &mut dyn Read) -> io::Result<()>,
-    ) -> Result<(), ArchiveError> {
-        for entry in &self.manifest.files {
-            self.stream.expect(&Member::of(entry, self.manifest.created))?;
-            self.stream.content(entry, &mut visit)?;
-        }
-        self.stream.end()
+    ) -> Result<(), ArchiveError>
+    where
+        R: Send,
+    {
+        let Stream { tar, at } = self.stream;
+        std::thread::scope(|scope| {
+            let mut stream = Stream { tar: tar.ahead(scope), at };
+            for entry in &self.manifest.files {
+                stream.expect(&Member::of(entry, self.manifest.created))?;
+                stream.content(entry, &mut visit)?;
+            }
+            stream.end()
+        })
     }
 
     /// Reads everything and keeps nothing.
     ///
     /// # Errors
     /// As [`Self::read_entries`].
-    pub fn verify_entries(self) -> Result<(), ArchiveError> {
+    pub fn verify_entries(self) -> Result<(), ArchiveError>
+    where
+        R: Send,
+    {
         self.read_entries(|_, _| Ok(()))
     }
 }
 
-impl<R: Read> Stream<R> {
+impl<R: Read> Stream<Frame<R>> {
     fn new(read: R) -> Result<Self, ArchiveError> {
         let at = MANIFEST_NAME.to_owned();
-        let decoder = zstd::Decoder::new(read).and_then(|mut decoder| {
-            decoder.window_log_max(WINDOW_LOG_MAX)?;
-            Ok(decoder.single_frame())
-        });
-        match decoder {
+        match Frame::new(read) {
             Ok(tar) => Ok(Self { tar, at }),
             Err(source) => Err(ArchiveError::Read { at, source }),
         }
     }
+}
 
+impl<T: TarInput> Stream<T> {
     /// Manifest or signature: the only members whose size comes from the archive, and therefore has a bound.
     /// Also gives the modification time that it claims.
     fn front(&mut self, name: &str, allowed: u64) -> Result<(Vec<u8>, u64), ArchiveError> {
@@ -191,13 +200,9 @@ impl<R: Read> Stream<R> {
             let found = String::from_utf8_lossy(&header).into_owned();
             return Err(ArchiveError::Unexpected { expected: "the end".into(), found });
         }
-        let mut byte = [0];
-        let at = self.at.clone();
-        let read_error = |source| ArchiveError::Read { at: at.clone(), source };
-        let in_frame = self.tar.read(&mut byte).map_err(read_error)?;
-        let after_frame =
-            if in_frame == 0 { self.tar.get_mut().read(&mut byte).map_err(read_error)? } else { 0 };
-        if in_frame + after_frame > 0 { Err(self.stray()) } else { Ok(()) }
+        let is_at_end = self.tar.is_at_end();
+        let is_at_end = is_at_end.map_err(|source| ArchiveError::Read { at: self.at.clone(), source })?;
+        if is_at_end { Ok(()) } else { Err(self.stray()) }
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), ArchiveError> {
