@@ -15,6 +15,7 @@ pub mod docker_release;
 pub mod firewall;
 pub mod host;
 pub mod images;
+pub mod installer_bench;
 pub mod report;
 pub mod sandbox;
 pub mod terminal;

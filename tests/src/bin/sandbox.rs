@@ -8,7 +8,7 @@ use runq_tests::bundle::Bundle;
 use runq_tests::distribution::Distribution;
 use runq_tests::docker_release::DockerRelease;
 use runq_tests::sandbox::Sandbox;
-use runq_tests::{bench, command, demo, images, report};
+use runq_tests::{bench, command, demo, images, installer_bench, report};
 use std::process::{Command, ExitCode};
 
 /// A private Docker with runq in it.
@@ -34,6 +34,8 @@ enum Action {
     Demo(Choices),
     /// Start the sandbox and measure.
     Bench(Choices),
+    /// Measure the installer alone, with the bundle that is there
+    BenchInstaller,
     /// Run a command with the sandbox up, and end the sandbox whatever comes of it.
     Run {
         #[command(flatten)]
@@ -88,6 +90,11 @@ fn act(action: Action) -> Result<()> {
         Action::Bench(choices) => {
             let accel = up(&sandbox, &choices)?;
             say(&bench::run(&sandbox.docker(), &sandbox.prefix(), accel)?);
+            say(&installer_bench::run()?);
+            Ok(())
+        }
+        Action::BenchInstaller => {
+            say(&installer_bench::run()?);
             Ok(())
         }
         Action::Run { choices, command } => run(&sandbox, &choices, &command),
