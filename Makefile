@@ -16,7 +16,8 @@ E2E     := cargo test --package runq-tests --test e2e -- --ignored --test-thread
 # Debian's packages, by a program or file of theirs.
 NEEDED := dockerd:docker.io containerd:containerd runc:runc iptables:iptables ip:iproute2 \
 	/bin/busybox:busybox-static debootstrap:debootstrap minisign:minisign zstd:zstd readelf:binutils cc:gcc \
-	/usr/include/stdlib.h:libc6-dev /usr/include/seccomp.h:libseccomp-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
+	/usr/include/stdlib.h:libc6-dev /usr/include/seccomp.h:libseccomp-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates \
+	strace:strace skopeo:skopeo docker-registry:docker-registry podman:podman
 
 NEEDED_s390x := s390x-linux-gnu-gcc:gcc-s390x-linux-gnu /usr/s390x-linux-gnu/lib/libc.a:libc6-dev-s390x-cross \
 	qemu-s390x-static:qemu-user-static
@@ -32,7 +33,7 @@ RUST_STD  := release/rust-std.sh $(TRIPLE) $(TARGET)/rust-std
 # The one C library in our programs, static as they are.
 SECCOMP   := LIBSECCOMP_LINK_TYPE=static PKG_CONFIG=false LIBSECCOMP_LIB_PATH=$$(release/libseccomp.sh $(ARCH) $(TARGET)/sysroot/$(ARCH))
 
-.PHONY: help deps build assets check unit test e2e sandbox sandbox-down demo bench clean unit-s390x emulated test-foreign test-docker26
+.PHONY: help deps build assets check unit test e2e sandbox sandbox-down demo bench clean unit-s390x emulated test-foreign test-docker26 test-faults
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -82,6 +83,10 @@ test-foreign: build ## end-to-end tests of an s390x guest on this machine, emula
 
 test-docker26: build ## end-to-end tests with the Docker of Debian 13
 	RUNQ_SANDBOX=$(TARGET)/sandbox-docker26 $(SANDBOX) run --distro debian --accel tcg --newer-docker -- $(E2E) $(TEST)
+
+# The sandbox is not needed, only what is built.
+test-faults: build ## the installer killed, and the disk failing, at every system call; part of it is in `make test`
+	RUNQ_TEST_FAULTS=all $(E2E) install_faults install_power_loss
 
 sandbox: build ## a private Docker with runq in it, left running
 	$(SANDBOX) up --distro $(DISTRO) --accel $(ACCEL)

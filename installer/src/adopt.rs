@@ -73,9 +73,7 @@ pub(crate) fn adopt(options: &Adopt) -> Result<Report> {
 
 fn take_over(layout: &Layout) -> Result<Lock> {
     transaction::own_directories(layout)?;
-    let lock = Lock::acquire(&layout.lock())?;
-    transaction::remove_leftovers(layout)?;
-    Ok(lock)
+    transaction::lock(layout)
 }
 
 fn inspect(version: &SignedVersion) -> Result<Tree> {

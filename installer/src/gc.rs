@@ -4,9 +4,8 @@ use crate::cli::Gc;
 use crate::inspect::about;
 use crate::installed;
 use crate::layout::Layout;
-use crate::lock::Lock;
 use crate::report::{Report, VersionLine};
-use crate::transaction::{read_receipt, remove_any, remove_leftovers};
+use crate::transaction::{lock, read_receipt, remove_any};
 use crate::usage;
 use anyhow::Result;
 use fs_err as fs;
@@ -22,10 +21,7 @@ pub(crate) fn gc(options: &Gc) -> Result<Report> {
     let layout = Layout::new(std::path::absolute(&options.prefix.prefix)?);
     // Makes sure that this is a tree of ours: without an active version everything would be garbage.
     let active = installed::chosen_or_active(&layout, None)?;
-    let _lock = if options.dry_run { None } else { Some(Lock::acquire(&layout.lock())?) };
-    if !options.dry_run {
-        remove_leftovers(&layout)?;
-    }
+    let _lock = if options.dry_run { None } else { Some(lock(&layout)?) };
     let versions = installed::all(&layout)?;
     let users = usage::find(&layout, &versions)?;
     let mut kept = BTreeMap::new();

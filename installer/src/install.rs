@@ -109,9 +109,7 @@ fn prepare_prefix(layout: &Layout) -> Result<Lock> {
     transaction::create_directories(layout)?;
     preflight::check_owner(layout.prefix())?;
     preflight::check_owner(&layout.versions())?;
-    let lock = Lock::acquire(&layout.lock())?;
-    transaction::remove_leftovers(layout)?;
-    Ok(lock)
+    transaction::lock(layout)
 }
 
 /// The one open file that everything is read from, with a bar on a terminal.

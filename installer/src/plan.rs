@@ -40,8 +40,13 @@ impl Found {
 
     /// What `rollback` goes back to when `id` is active.
     pub(crate) fn previous(&self, id: &str) -> Option<String> {
-        let known = self.receipt.as_ref().and_then(|receipt| receipt.previous.clone());
-        self.active().filter(|active| *active != id).map(str::to_owned).or(known).filter(|known| known != id)
+        // A run that ended between the switch and the receipt has left that of the version before.
+        let receipt = self.receipt.as_ref();
+        let by_receipt = receipt.and_then(|receipt| {
+            if receipt.version == id { receipt.previous.clone() } else { Some(receipt.version.clone()) }
+        });
+        let active = self.active().filter(|active| *active != id);
+        active.map(str::to_owned).or(by_receipt).filter(|previous| previous != id)
     }
 }
 

@@ -4,13 +4,12 @@
 use crate::cli::{Register, Unregister};
 use crate::installed;
 use crate::layout::Layout;
-use crate::lock::Lock;
 use crate::preflight;
 use crate::receipt::{DockerReceipt, Receipt};
 use crate::registering::DockerPlan;
 use crate::registration::Registration;
 use crate::report::Report;
-use crate::transaction::{read_receipt, write_receipt};
+use crate::transaction::{lock, read_receipt, write_receipt};
 use anyhow::{Context, Result, bail};
 
 /// Adds the runtime to Docker, or changes its entry.
@@ -19,7 +18,7 @@ pub(crate) fn register(options: &Register) -> Result<Report> {
     let runtime = layout.runtime().display().to_string();
     preflight::check_runtime(&options.runtime.name, &runtime, &options.runtime.runtime_args)?;
     let id = installed::chosen_or_active(&layout, None)?;
-    let _lock = if options.runtime.dry_run { None } else { Some(Lock::acquire(&layout.lock())?) };
+    let _lock = if options.runtime.dry_run { None } else { Some(lock(&layout)?) };
     let receipt = receipt(&layout)?;
     let (manifest, _) = installed::read_manifest(&layout.version(&id))?;
     let foreign = manifest.host_arch != std::env::consts::ARCH;
@@ -46,7 +45,7 @@ pub(crate) fn register(options: &Register) -> Result<Report> {
 pub(crate) fn unregister(options: &Unregister) -> Result<Report> {
     let layout = Layout::new(std::path::absolute(&options.prefix.prefix)?);
     let id = installed::chosen_or_active(&layout, None)?;
-    let _lock = if options.dry_run { None } else { Some(Lock::acquire(&layout.lock())?) };
+    let _lock = if options.dry_run { None } else { Some(lock(&layout)?) };
     let receipt = receipt(&layout)?;
     let is_meant = |entry: &DockerReceipt| options.name.as_ref().is_none_or(|name| *name == entry.name);
     let (meant, kept): (Vec<_>, Vec<_>) = receipt.docker.iter().cloned().partition(is_meant);

@@ -5,7 +5,6 @@ use crate::cli::Rollback;
 use crate::installed::{self, InstalledError};
 use crate::keys::{self, KeyError};
 use crate::layout::Layout;
-use crate::lock::Lock;
 use crate::plan::{Found, Tree, plan};
 use crate::receipt::Receipt;
 use crate::report::Report;
@@ -19,7 +18,7 @@ use std::io::Empty;
 pub(crate) fn rollback(options: &Rollback) -> Result<Report> {
     let layout = Layout::new(std::path::absolute(&options.prefix.prefix)?);
     let active = installed::chosen_or_active(&layout, None)?;
-    let _lock = if options.dry_run { None } else { Some(Lock::acquire(&layout.lock())?) };
+    let _lock = if options.dry_run { None } else { Some(transaction::lock(&layout)?) };
     let found = transaction::inspect(&layout, Tree::Complete)?;
     let id = target(&layout, options.to.as_deref(), &found, &active)?;
     let (manifest, signer) = check(options, &layout, &id)?;
@@ -59,6 +58,14 @@ fn target(layout: &Layout, named: Option<&str>, found: &Found, active: &str) -> 
         return installed::existing(layout, id);
     }
     let all = installed::all(layout)?;
+    // A rollback that ended between the switch and the receipt is brought to its end, not turned round.
+    if found
+        .receipt
+        .as_ref()
+        .is_some_and(|receipt| receipt.version != active && receipt.previous.as_deref() == Some(active))
+    {
+        return Ok(active.to_owned());
+    }
     if let Some(previous) = found.previous(active).filter(|previous| all.contains(previous)) {
         return Ok(previous);
     }

@@ -9,6 +9,7 @@
 //! as a whole and removed.
 
 use crate::layout::{CURRENT, Layout, STABLE_LINKS, STAGING_PREFIX};
+use crate::lock::Lock;
 use crate::plan::{Found, Step, Tree};
 use crate::preflight::{check_elf_files, check_owner};
 use crate::receipt::{self, Receipt};
@@ -163,11 +164,22 @@ pub(crate) fn own_directories(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
+/// Takes the lock, and removes what killed runs have left.
+pub(crate) fn lock(layout: &Layout) -> Result<Lock> {
+    let lock = Lock::acquire(&layout.lock())?;
+    remove_leftovers(layout)?;
+    Ok(lock)
+}
+
 /// Removes what killed runs have left. Under the lock nobody else is at work here.
-pub(crate) fn remove_leftovers(layout: &Layout) -> Result<()> {
+fn remove_leftovers(layout: &Layout) -> Result<()> {
     for (directory, prefix) in
         [(layout.versions(), STAGING_PREFIX), (layout.prefix().to_owned(), TEMPORARY_PREFIX)]
     {
+        // An uninstall may have come that far.
+        if !directory.exists() {
+            continue;
+        }
         for item in fs::read_dir(&directory)? {
             let item = item?;
             let name = item.file_name().to_string_lossy().into_owned();

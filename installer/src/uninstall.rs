@@ -7,11 +7,10 @@ use crate::cli::Uninstall;
 use crate::docker_daemon::{Container, Daemon};
 use crate::installed;
 use crate::layout::{CURRENT, Layout, STABLE_LINKS};
-use crate::lock::Lock;
 use crate::receipt::Receipt;
 use crate::registration::Registration;
 use crate::report::Report;
-use crate::transaction::{read_receipt, remove_any, sync_directory};
+use crate::transaction::{lock, read_receipt, remove_any, sync_directory};
 use crate::usage;
 use anyhow::{Result, bail};
 use std::io::ErrorKind;
@@ -36,8 +35,13 @@ pub(crate) fn uninstall(options: &Uninstall) -> Result<Report> {
             ..Report::default()
         });
     }
-    let _lock = Lock::acquire(&layout.lock())?;
+    let _lock = lock(&layout)?;
     let Some(receipt) = read_receipt(&layout)? else {
+        if holds_only_the_lock(&layout)? {
+            remove_any(&layout.lock())?;
+            std::fs::remove_dir(layout.prefix())?;
+            return Ok(Report { summary: format!("the rest of {prefix} is removed"), ..Report::default() });
+        }
         bail!("there is no receipt in {prefix}: what lies there is not known to be ours");
     };
     let versions = installed::all(&layout)?;
@@ -71,6 +75,16 @@ pub(crate) fn uninstall(options: &Uninstall) -> Result<Report> {
     }
     report.summary = format!("runq {} is removed", receipt.version);
     Ok(report)
+}
+
+/// What a run that was stopped in the end has left.
+fn holds_only_the_lock(layout: &Layout) -> Result<bool> {
+    for item in fs_err::read_dir(layout.prefix())? {
+        if item?.path() != layout.lock() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Containers of our runtimes, running or not, and whatever else uses a version.

@@ -48,6 +48,12 @@ pub(crate) struct ConfigFile {
     text: Option<String>,
 }
 
+/// What holds the old text.
+struct Backup {
+    path: PathBuf,
+    is_new: bool,
+}
+
 impl ConfigFile {
     /// Reads the file, if there is one.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigFileError> {
@@ -97,17 +103,19 @@ impl ConfigFile {
             .map_err(io::Error::from)
             .map_err(failed("lock the directory of"))?;
         let backup = match &self.text {
-            Some(old) => Some(self.write_backup(&directory, old).map_err(failed("back up"))?),
+            Some(old) => Some(self.backup(&directory, old).map_err(failed("back up"))?),
             None => None,
         };
         if let Err(error) = self.exchange(&directory, text) {
             // Without a change there is nothing to go back to. The first error is the one that counts.
-            backup.map(std::fs::remove_file).transpose().unwrap_or_default();
+            if let Some(Backup { path, is_new: true }) = backup {
+                std::fs::remove_file(path).unwrap_or_default();
+            }
             return Err(error);
         }
         sync(&directory).map_err(failed("sync the directory of"))?;
         self.text = text.map(str::to_owned);
-        Ok(backup)
+        Ok(backup.map(|backup| backup.path))
     }
 
     /// Checks that the file can be replaced, before anything is done that relies on it.
@@ -175,12 +183,25 @@ impl ConfigFile {
         Ok(new)
     }
 
-    fn write_backup(&self, directory: &Path, old: &str) -> io::Result<PathBuf> {
+    /// The newest backup where it has the text already, as after a run that was killed; else a new one.
+    fn backup(&self, directory: &Path, old: &str) -> io::Result<Backup> {
+        let prefix = format!("{}.runq-backup-", self.name());
+        let mut backups = Vec::new();
+        for item in directory.read_dir()? {
+            backups.push(item?.path());
+        }
+        backups
+            .retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)));
+        let newest = backups.into_iter().max();
+        if let Some(path) = newest.filter(|path| std::fs::read(path).is_ok_and(|text| text == old.as_bytes()))
+        {
+            return Ok(Backup { path, is_new: false });
+        }
         let time = humantime::format_rfc3339_micros(SystemTime::now()).to_string().replace([':', '-'], "");
-        let backup = directory.join(format!("{}.runq-backup-{time}", self.name()));
+        let path = directory.join(format!("{prefix}{time}"));
         let new = self.write_beside(directory, old)?;
-        new.persist_noclobber(&backup).map_err(|error| error.error)?;
-        Ok(backup)
+        new.persist_noclobber(&path).map_err(|error| error.error)?;
+        Ok(Backup { path, is_new: true })
     }
 
     fn name(&self) -> String {

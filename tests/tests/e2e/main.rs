@@ -10,6 +10,7 @@ mod exit_code;
 mod failure;
 mod hostile_image;
 mod identity;
+mod install_faults;
 mod leftovers;
 mod life_cycle;
 mod network;
