@@ -33,7 +33,8 @@ RUST_STD  := release/rust-std.sh $(TRIPLE) $(TARGET)/rust-std
 # The one C library in our programs, static as they are.
 SECCOMP   := LIBSECCOMP_LINK_TYPE=static PKG_CONFIG=false LIBSECCOMP_LIB_PATH=$$(release/libseccomp.sh $(ARCH) $(TARGET)/sysroot/$(ARCH))
 
-.PHONY: help deps build assets check unit test e2e sandbox sandbox-down demo bench clean unit-s390x emulated test-foreign test-docker26 test-faults
+# No target is a file.
+.PHONY: $(shell sed -n "s/^\([a-z0-9-]*\):.*/\1/p" $(firstword $(MAKEFILE_LIST)))
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -80,6 +81,10 @@ test-foreign: build ## end-to-end tests of an s390x guest on this machine, emula
 	$(MAKE) build ARCH=s390x
 	RUNQ_SANDBOX=$(TARGET)/sandbox-foreign $(SANDBOX) run --distro debian --accel tcg --guest s390x -- \
 		env RUNQ_TEST_RUNTIME=runq-s390x RUNQ_TEST_IMAGE=busybox-s390x $(E2E) $(FOREIGN) --skip random_bytes_made_in_the_guest
+
+test-s390x-host: build ## an s390x machine, emulated, that adopts a copied tree and runs a container
+	$(MAKE) build ARCH=s390x
+	cargo test --package runq-tests --test s390x_host -- --ignored --nocapture
 
 test-docker26: build ## end-to-end tests with the Docker of Debian 13
 	RUNQ_SANDBOX=$(TARGET)/sandbox-docker26 $(SANDBOX) run --distro debian --accel tcg --newer-docker -- $(E2E) $(TEST)

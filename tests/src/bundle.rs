@@ -43,22 +43,41 @@ impl Bundle {
     /// # Errors
     /// When the asset builder fails, or `make build ARCH=…` was not run.
     pub fn build_foreign(guest: &str) -> Result<Self> {
-        let dir = workspace::target().join("bundle/foreign");
         report::step(format_args!("bundle: QEMU, kernel and modules for a guest of {guest}"));
+        let label = format!("{}+{guest}", workspace::ARCH);
+        Self::build_of_recipe(
+            &["--arch", guest, "--host", workspace::ARCH],
+            &format!("foreign-{guest}"),
+            &label,
+        )
+    }
+
+    /// Builds the bundle for hosts of another architecture, from Debian 12 as well.
+    ///
+    /// # Errors
+    /// As [`Self::build_foreign`].
+    pub fn build_for(arch: &str) -> Result<Self> {
+        report::step(format_args!("bundle: QEMU, kernel and modules for {arch}"));
+        Self::build_of_recipe(&["--arch", arch], arch, arch)
+    }
+
+    /// By a recipe of the tests; `label` is what the bundle's name ends with.
+    fn build_of_recipe(arch: &[&str], recipe: &str, label: &str) -> Result<Self> {
+        let dir = workspace::target().join("bundle").join(recipe);
         fs_err::create_dir_all(&dir)?;
         let secret = secret_key()?;
-        command::show(
-            runq_assets()
-                .args(["build", "--arch", guest, "--host", workspace::ARCH, "--recipe"])
-                .arg(workspace::root().join(format!("tests/recipes/foreign-{guest}.toml")))
-                .arg("--binaries")
-                .arg(workspace::target().join("dist"))
-                .arg("--key")
-                .arg(&secret)
-                .arg("-o")
-                .arg(&dir),
-        )?;
-        let name = format!("runq-{}-{}+{guest}.tar.zst", workspace::VERSION, workspace::ARCH);
+        let mut build = runq_assets();
+        build.arg("build").args(arch).arg("--recipe");
+        build.arg(workspace::root().join(format!("tests/recipes/{recipe}.toml")));
+        build
+            .arg("--binaries")
+            .arg(workspace::target().join("dist"))
+            .arg("--key")
+            .arg(&secret)
+            .arg("-o")
+            .arg(&dir);
+        command::show(&mut build)?;
+        let name = format!("runq-{}-{label}.tar.zst", workspace::VERSION);
         Ok(Self { file: dir.join(name), public_key: secret.with_extension("pub") })
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// Packages that make a Docker host.
-const PACKAGES: &str = "docker.io iptables";
+const PACKAGES: &str = "docker.io iptables procps";
 
 /// Keeps the packages from starting their services.
 const POLICY: &str = "#!/bin/sh\nexit 101\n";

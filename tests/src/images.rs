@@ -1,6 +1,7 @@
 //! The images of the sandbox, made of Debian's packages: no registry is needed. On the host as root; the
 //! packages are verified by apt and debootstrap, the cache by the checksum beside it.
 
+use crate::apt::Apt;
 use crate::docker::Docker;
 use crate::{command, report, workspace};
 use anyhow::{Context, Result, bail};
@@ -43,36 +44,8 @@ pub fn load_foreign(docker: &Docker, arch: &str) -> Result<()> {
     }
     report::step(format_args!("image {name}: from Debian's busybox-static for {arch}"));
     let work = tempfile::tempdir()?;
-    let dir = work.path();
-    for sub in ["lists/partial", "archives/partial", "root"] {
-        fs_err::create_dir_all(dir.join(sub))?;
-    }
-    let source = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main\n";
-    fs_err::write(dir.join("sources.list"), source)?;
-    fs_err::write(dir.join("status"), "")?;
-    let apt = |action: &[&str]| {
-        let mut apt = Command::new("apt-get");
-        apt.current_dir(dir.join("archives")).args(["-qq", "-o", "Dir::Etc::SourceParts=-", "-o"]);
-        apt.args([&format!("APT::Architecture={arch}"), "-o", "APT::Sandbox::User=root"]);
-        for (option, path) in [
-            ("Dir::Etc::SourceList", "sources.list"),
-            ("Dir::State::Lists", "lists"),
-            ("Dir::State::status", "status"),
-            ("Dir::Cache::Archives", "archives"),
-        ] {
-            apt.args(["-o", &format!("{option}={}", dir.join(path).display())]);
-        }
-        command::show(apt.args(action))
-    };
-    apt(&["update"])?;
-    apt(&["download", "busybox-static"])?;
-    let deb = fs_err::read_dir(dir.join("archives"))?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .context("apt downloaded no package")?;
-    command::show(Command::new("dpkg-deb").arg("-x").arg(deb).arg(dir.join("root")))?;
-    let binary = fs_err::read(dir.join("root/bin/busybox"))?;
+    Apt::update("bookworm", arch)?.unpack_alone("busybox-static", work.path())?;
+    let binary = fs_err::read(work.path().join("bin/busybox"))?;
     let platform = format!("linux/{arch}");
     import_for(docker, (&name, Some(&platform)), "sh", &busybox(&binary)?)
 }

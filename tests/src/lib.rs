@@ -2,6 +2,7 @@
 //! Runs on the host as root, for the tests below `tests/` and for the `sandbox` program. It imports no library
 //! of the product and uses the released binaries only, as a user would.
 
+pub mod apt;
 pub mod bare_qemu;
 pub mod bed;
 pub mod bench;
@@ -19,6 +20,7 @@ pub mod images;
 pub mod installer_bench;
 pub mod installation;
 pub mod report;
+pub mod s390x_host;
 pub mod sandbox;
 pub mod small_bundle;
 pub mod terminal;

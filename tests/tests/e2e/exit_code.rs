@@ -39,10 +39,12 @@ fn commands_that_cannot_start_fail_as_under_runc() -> Result<()> {
     Ok(())
 }
 
-/// What Docker says after the phase of runc that failed: runq finds it earlier.
-fn reason(message: &str) -> &str {
+/// What Docker says after the phase of runc that failed: runq finds it earlier. Newer versions of runc have a word more on
+/// directories.
+fn reason(message: &str) -> String {
     let start = message.find("exec: ").unwrap_or(0);
-    message[start..].lines().next().unwrap_or_default()
+    let line = message[start..].lines().next().unwrap_or_default();
+    line.replace("is a directory: unknown: permission denied", "permission denied: unknown")
 }
 
 #[test]
