@@ -13,12 +13,24 @@ pub struct VmConfig {
     pub build_id: String,
     /// OCI container id, for messages and process names.
     pub container_id: String,
+    /// Users of the host that are nobody else's, one for each program of the container that needs no root.
+    pub users: Users,
     /// Virtual hardware.
     pub hardware: Hardware,
     /// What the guest sets up.
     pub guest: Guest,
     /// What the guest runs.
     pub entrypoint: Process,
+}
+
+/// User ids on the host, and group ids of the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Users {
+    /// The proxy, once everything is set up.
+    pub proxy: u32,
+    /// QEMU.
+    pub qemu: u32,
 }
 
 /// Size and kind of the virtual machine.

@@ -12,6 +12,7 @@ use runq_contract::channel::HostMessage;
 use runq_contract::guest::Share;
 use runq_contract::vm_config::VmConfig;
 use runq_contract::{BUILD_ID, paths};
+use runq_sys::capabilities::{Rights, reduce_to};
 use std::path::Path;
 use tokio::task::LocalSet;
 
@@ -28,7 +29,7 @@ pub(crate) fn run() -> anyhow::Result<u8> {
 }
 
 async fn run_vm(config: VmConfig, machine: Machine, signals: Signals) -> anyhow::Result<u8> {
-    let VmConfig { hardware, guest, entrypoint, .. } = config;
+    let VmConfig { users, hardware, guest, entrypoint, .. } = config;
     let (network, taps) = network::take_over().await?;
     share::isolate()?;
     let (virtiofsd, share) = match machine.share {
@@ -38,8 +39,8 @@ async fn run_vm(config: VmConfig, machine: Machine, signals: Signals) -> anyhow:
         }
         Share::NineP => (None, qemu_process::RootFiles::NineP),
     };
-    let qemu = qemu_process::start(&machine, &hardware, share, taps)?;
-    runq_sys::capabilities::drop_all().context("cannot give up the capabilities")?;
+    let qemu = qemu_process::start(&machine, (&hardware, users.qemu), share, taps)?;
+    reduce_to(Rights::of_user(users.proxy)).context("cannot give up the rights of root")?;
 
     let log = qemu_process::Log::collect(qemu.console, qemu.messages)?;
     let channel = Channel::connect(qemu.channel)?;

@@ -1,5 +1,5 @@
-//! The QEMU process and what it says about itself. Runs in the container, with the asset tree as its root, without
-//! capabilities. What comes out of the console is the guest's word: kept bounded, shown only on failure, and
+//! The QEMU process and what it says about itself. Runs in the container, with the asset tree as its root, as a
+//! user of its own. What comes out of the console is the guest's word: kept bounded, shown only on failure, and
 //! stripped of control characters.
 
 use crate::machine::Machine;
@@ -8,6 +8,7 @@ use crate::qemu_args::{Devices, NetDevice, ShareDevice, qemu_args};
 use crate::share;
 use anyhow::Context;
 use runq_contract::vm_config::Hardware;
+use runq_sys::capabilities::Rights;
 use runq_sys::command::{ChildSetup, prepare};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -60,10 +61,10 @@ impl RootFiles {
     }
 }
 
-/// Starts QEMU with the share and the taps, which it takes over.
+/// Starts QEMU as `user`, with the share and the taps, which it takes over.
 pub(crate) fn start(
     machine: &Machine,
-    hardware: &Hardware,
+    (hardware, user): (&Hardware, u32),
     share: RootFiles,
     taps: Vec<Tap>,
 ) -> anyhow::Result<Qemu> {
@@ -87,10 +88,13 @@ pub(crate) fn start(
         .stdout(OwnedFd::from(messages_qemu.try_clone().context("cannot duplicate a socket")?))
         .stderr(OwnedFd::from(messages_qemu));
     // The files of the container belong to many users: a server of theirs needs the rights to act for each.
-    let without_capabilities = matches!(share, RootFiles::Virtiofs(_));
+    let rights = match share {
+        RootFiles::Virtiofs(_) => Rights::of_user(user),
+        RootFiles::NineP => Rights::of_root(share::FILE_SERVER),
+    };
     inherit.extend(share.into_descriptor());
     inherit.extend(taps.into_iter().map(|tap| tap.fd));
-    let setup = ChildSetup { inherit, die_with_parent: true, without_capabilities };
+    let setup = ChildSetup { inherit, die_with_parent: true, rights };
     let child = prepare(&mut command, setup)
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;

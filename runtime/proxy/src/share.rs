@@ -5,10 +5,25 @@
 use anyhow::Context;
 use runq_contract::paths;
 use rustix::mount::{self, MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::thread::CapabilitySet;
 use std::path::{Path, PathBuf};
 
 /// The container's root, after [`isolate`]: image, volumes and binds, without the host-side kernel file systems.
 pub(crate) const ROOT: &str = "/run/root";
+
+/// Capabilities of who reads and writes the container's files on behalf of every user of the guest.
+pub(crate) const FILE_SERVER: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID);
+
+/// Capabilities that virtiofsd needs besides, and gives up once it has the share for its root.
+pub(crate) const LOCK_IN: CapabilitySet = CapabilitySet::SETPCAP.union(CapabilitySet::SYS_CHROOT);
 
 /// Mounts of the container that the guest must not see: they are views of the host's kernel. It mounts its own.
 const HIDDEN: [&str; 4] = ["dev", "proc", "sys", ".runq-assets"];

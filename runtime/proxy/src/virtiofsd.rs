@@ -5,6 +5,7 @@
 use crate::machine::{Machine, VirtiofsdDialect};
 use crate::share;
 use anyhow::Context;
+use runq_sys::capabilities::Rights;
 use runq_sys::command::{ChildSetup, prepare};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -32,7 +33,8 @@ pub(crate) fn start(machine: &Machine) -> anyhow::Result<(Child, OwnedFd)> {
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null());
-    let setup = ChildSetup { inherit: vec![listener], die_with_parent: true, without_capabilities: false };
+    let rights = Rights::of_root(share::FILE_SERVER | share::LOCK_IN);
+    let setup = ChildSetup { inherit: vec![listener], die_with_parent: true, rights };
     let child = prepare(&mut command, setup)
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;

@@ -18,7 +18,7 @@ const CREATE_FLAGS_WITH_VALUE: [&str; 6] =
     ["bundle", "b", "console-socket", "pid-file", "pidfd-socket", "preserve-fds"];
 
 /// Commands that runc must not get as they are.
-const OURS: [&str; 3] = ["create", "run", "exec"];
+const OURS: [&str; 4] = ["create", "run", "exec", "update"];
 
 /// The host's own runtime, found through `PATH`.
 const RUNC: &str = "runc";
@@ -152,19 +152,31 @@ impl CommandLine {
 
     /// The OCI bundle of `create` and `run`: runc's last `--bundle`, by default the current directory.
     pub(crate) fn bundle(&self) -> PathBuf {
-        let mut bundle = PathBuf::from(".");
+        self.command_flag(&["bundle", "b"]).map_or_else(|| PathBuf::from("."), PathBuf::from)
+    }
+
+    /// The last value of a flag of the command's, which has one of these names.
+    pub(crate) fn command_flag(&self, names: &[&str]) -> Option<OsString> {
+        let mut found = None;
         let mut args = self.command_args.iter();
         while let Some(arg) = args.next() {
             let Some((name, inline)) = flag(arg) else { continue };
-            if !CREATE_FLAGS_WITH_VALUE.contains(&name.as_str()) {
+            let is_wanted = names.contains(&name.as_str());
+            if !is_wanted && !CREATE_FLAGS_WITH_VALUE.contains(&name.as_str()) {
                 continue;
             }
             let value = inline.or_else(|| args.next().cloned());
-            if let ("bundle" | "b", Some(value)) = (name.as_str(), value) {
-                bundle = value.into();
+            if is_wanted {
+                found = value.or(found);
             }
         }
-        bundle
+        found
+    }
+
+    /// runc's global flags.
+    pub(crate) fn global_args(&self) -> &[OsString] {
+        let behind = self.command_args.len() + usize::from(self.command.is_some());
+        &self.runc_args[..self.runc_args.len() - behind]
     }
 
     /// The container's id, which comes last.

@@ -16,6 +16,7 @@ const SETTINGS_FILE: &str = "/etc/runq/config.toml";
 pub(crate) fn inspect(vm_config: &Path, spec: &Value) -> anyhow::Result<Host> {
     let assets = assets()?;
     Ok(Host {
+        has_seccomp: Path::new("/proc/sys/kernel/seccomp").exists(),
         seccomp_archs: seccomp_archs(&assets)?,
         has_modules: assets.join(MODULES).is_dir(),
         assets: assets.display().to_string(),

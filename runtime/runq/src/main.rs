@@ -11,6 +11,7 @@ mod log;
 mod seccomp;
 mod settings;
 mod spec;
+mod update;
 
 use anyhow::bail;
 use bundle::Bundle;
@@ -47,6 +48,9 @@ fn run(line: &CommandLine) -> anyhow::Result<()> {
         None => return delegate::print(help::text().as_bytes()),
         Some("features") => return delegate::features(&line.runc, &line.runc_args),
         Some("create" | "run") if !line.asks_for_help() => rewrite(line)?,
+        Some("update") if !line.asks_for_help() => {
+            match delegate::become_runc(&line.runc, &update::rewrite(line)?)? {}
+        }
         // As it is, runc would start the process beside the VM, on the host's kernel.
         Some("exec") => bail!("docker exec is not supported yet"),
         Some("checkpoint" | "restore") => bail!("a container in a VM cannot be checkpointed"),

@@ -1,12 +1,13 @@
 //! The rewrite: an OCI spec for runc becomes an OCI spec for the proxy and a VM configuration for the guest. A pure
 //! function, the same on every architecture; fields that it does not know stay as they are.
 
+mod confinement;
 mod limits;
 mod mounts;
 mod oci;
 mod refuse;
 
-pub(crate) use limits::{Limits, limits};
+pub(crate) use limits::{Limits, limits, make_room};
 pub(crate) use mounts::MODULES;
 
 use crate::settings::Settings;
@@ -24,24 +25,6 @@ const MARK: &str = "io.runq.rewritten";
 /// Character device numbers, rwm (Linux `Documentation/admin-guide/devices.txt`).
 const TUN: (u64, u64) = (10, 200);
 const KVM: (u64, u64) = (10, 232);
-
-/// What the proxy needs until QEMU runs, and virtiofsd for as long as the container lives: it reads and writes files
-/// on behalf of every user of the guest.
-const CAPABILITIES: [&str; 13] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_MKNOD",
-    "CAP_NET_ADMIN",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_CHROOT",
-];
 
 /// Whose network namespace a container gets. Docker 20.10 makes one for each container, later versions and other
 /// callers have it joined by a path, as they do with that of the host or of another container.
@@ -68,6 +51,8 @@ pub(crate) struct Host {
     pub(crate) has_tun: bool,
     /// Whether the assets have modules for the guest's kernel.
     pub(crate) has_modules: bool,
+    /// Whether the host's kernel has seccomp.
+    pub(crate) has_seccomp: bool,
     /// What a filter in the guest can be asked about, its own architecture first.
     pub(crate) seccomp_archs: Vec<String>,
     /// Who is in the network namespace that the container joins.
@@ -152,6 +137,7 @@ pub(crate) fn rewrite(
     let config = VmConfig {
         build_id: BUILD_ID.to_owned(),
         container_id: id.to_owned(),
+        users: confinement::users(id),
         hardware: settings.hardware.clone(),
         guest: Guest { seccomp, pids: limits(&spec).pids, ..guest.into_guest(mounts, settings.dns.clone()) },
         entrypoint: process.into_process(),
@@ -169,21 +155,14 @@ fn rewrite_process(process: &mut Map<String, Value>) {
     process.insert("env".to_owned(), json!(["PATH=/"]));
     process.insert("cwd".to_owned(), json!("/"));
     process.insert("user".to_owned(), json!({"uid": 0, "gid": 0}));
-    let sets = ["bounding", "effective", "permitted"];
-    let capabilities: Map<String, Value> =
-        sets.map(|set| (set.to_owned(), json!(CAPABILITIES))).into_iter().collect();
-    process.insert("capabilities".to_owned(), Value::Object(capabilities));
-    process.insert("noNewPrivileges".to_owned(), json!(true));
     process.remove("rlimits");
-    // docker-default denies the proxy's mounts. Until there is a profile of ours, the VM and the dropped
-    // capabilities confine the host side.
-    process.remove("apparmorProfile");
+    confinement::confine_process(process);
 }
 
-/// Devices for the proxy; seccomp and sysctl are the guest's.
+/// Devices for the proxy and for QEMU, which is another user, limits with room for the VM; sysctl is the guest's.
 fn rewrite_linux(linux: &mut Map<String, Value>, settings: &Settings, host: &Host) {
-    linux.remove("seccomp");
     linux.remove("sysctl");
+    confinement::confine_linux(linux, host.has_seccomp);
     let uses_kvm = settings.hardware.accel == Accel::Kvm;
     let mut nodes = Vec::new();
     if uses_kvm {
@@ -197,12 +176,12 @@ fn rewrite_linux(linux: &mut Map<String, Value>, settings: &Settings, host: &Hos
         let is_there = devices.iter().any(|device| device["path"] == *path);
         if !is_there {
             devices
-                .push(json!({"path": path, "type": "c", "major": major, "minor": minor, "fileMode": 0o600,
+                .push(json!({"path": path, "type": "c", "major": major, "minor": minor, "fileMode": 0o666,
                                 "uid": 0, "gid": 0}));
         }
     }
     let resources = object(linux, "resources");
-    limits::make_room(resources, &settings.hardware);
+    make_room(resources, &settings.hardware);
     let rules = object_list(resources, "devices");
     for (_, (major, minor)) in nodes {
         rules.push(json!({"allow": true, "type": "c", "major": major, "minor": minor, "access": "rwm"}));

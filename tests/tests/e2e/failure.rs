@@ -148,10 +148,10 @@ fn of_a_disk_that_is_full_is_the_programs_to_handle() -> Result<()> {
 #[ignore = "needs the sandbox: run `make test`"]
 fn of_limits_that_leave_no_room_for_a_machine() -> Result<()> {
     let bed = Bed::shared()?;
-    for limit in [["--memory", "32m"], ["--pids-limit", "2"]] {
-        let finished = bed.container().options(&limit).run(&["true"])?;
-        assert!((125..=137).contains(&finished.code), "{limit:?}: {finished:?}");
-        assert!(!finished.stderr.is_empty(), "{limit:?} and no word about it");
-    }
+    let finished = bed.container().options(&["--memory", "32m"]).run(&["true"])?;
+    assert_eq!(finished.code, 125, "{finished:?}");
+    assert!(!finished.stderr.is_empty(), "no word about it");
+    // That of processes is the guest's: the host has room for the machine's own threads.
+    assert_eq!(bed.container().options(&["--pids-limit", "2"]).run(&["true"])?.code, 0);
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! `RUNQ_TEST_RUNTIME` names the runtime under test (`runq` when absent), `RUNQ_TEST_IMAGE` an image with busybox for it.
 
 mod bundle;
+mod confinement;
 mod daemon_json;
 mod dns;
 mod exit_code;
@@ -20,5 +21,6 @@ mod read_only;
 mod seccomp;
 mod settings;
 mod signals;
+mod sizing;
 mod terminal;
 mod volume;

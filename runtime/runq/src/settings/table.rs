@@ -47,8 +47,8 @@ impl Row {
 /// Most vCPUs of a VM.
 pub(crate) const MAX_VCPUS: u32 = 64;
 
-/// Bounds of a VM's memory in MiB.
-pub(crate) const MEMORY_MIB: (u32, u32) = (64, 1_048_576);
+/// Bounds of a VM's memory in MiB. With less than 80 a distribution's kernel does not come as far as `init`.
+pub(crate) const MEMORY_MIB: (u32, u32) = (80, 1_048_576);
 
 /// All settings, in the order of the help.
 pub(crate) const TABLE: &[Row] = &[
@@ -71,8 +71,8 @@ pub(crate) const TABLE: &[Row] = &[
         repeats: false,
         variables: &["RUNQ_MEM"],
         who: Who::Container,
-        help: "memory in MiB, 64 to 1048576 (default: docker's -m, else 256)",
-        expected: "MiB, a whole number from 64 to 1048576",
+        help: "memory in MiB, 80 to 1048576 (default: docker's -m, else 256)",
+        expected: "MiB, a whole number from 80 to 1048576",
         apply: |settings, value| {
             settings.hardware.memory_mib = whole(value, MEMORY_MIB.0, MEMORY_MIB.1)?;
             Some(())
@@ -98,7 +98,7 @@ pub(crate) const TABLE: &[Row] = &[
         variables: &[],
         who: Who::Admin,
         help: "most MiB that a container may ask for (1048576)",
-        expected: "MiB, a whole number from 64 to 1048576",
+        expected: "MiB, a whole number from 80 to 1048576",
         apply: |settings, value| {
             settings.max_memory_mib = whole(value, MEMORY_MIB.0, MEMORY_MIB.1)?;
             Some(())

@@ -32,7 +32,7 @@ fn each_source_overrides_the_one_below() {
 fn names_the_setting_the_value_and_what_is_allowed() {
     assert_eq!(
         with(&[], &["RUNQ_MEM=12x"]).unwrap_err(),
-        "RUNQ_MEM=12x: expected MiB, a whole number from 64 to 1048576"
+        "RUNQ_MEM=12x: expected MiB, a whole number from 80 to 1048576"
     );
     assert_eq!(with(&[("accel", "auto")], &[]).unwrap_err(), "--accel=auto: expected kvm or tcg");
     assert!(with(&[], &["RUNQ_CPU=1\n2"]).unwrap_err().starts_with("RUNQ_CPU=1\\n2: "));
@@ -51,7 +51,7 @@ fn refuses_everything_out_of_bounds() {
         "RUNQ_CPU=-1",
         "RUNQ_CPU=",
         "RUNQ_CPU=1.5",
-        "RUNQ_MEM=63",
+        "RUNQ_MEM=79",
         "RUNQ_MEM=1048577",
         "RUNQ_DNS=example.org",
         "RUNQ_DNS=1.1.1.1,2.2.2.2,3.3.3.3,4.4.4.4",

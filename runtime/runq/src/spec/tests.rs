@@ -15,6 +15,7 @@ fn host() -> Host {
         macvtap_major: Some(246),
         has_tun: true,
         has_modules: true,
+        has_seccomp: true,
         seccomp_archs: Vec::new(),
         network: Network::Own,
         shm_bytes: None,
