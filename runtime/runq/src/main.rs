@@ -5,6 +5,7 @@ mod bundle;
 mod cli;
 mod command;
 mod delegate;
+mod features;
 mod help;
 mod host;
 mod log;
