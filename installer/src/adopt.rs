@@ -26,7 +26,7 @@ pub(crate) fn adopt(options: &Adopt) -> Result<Report> {
     preflight::check_runtime(&registering.runtime.name, &runtime, &registering.runtime.runtime_args)?;
     preflight::check_way_to(layout.prefix())?;
     let id = chosen_or_obvious(&layout, options.version.as_deref())?;
-    let dry_run = registering.runtime.dry_run;
+    let dry_run = registering.runtime.trial.dry_run;
     let _lock = if dry_run { None } else { Some(take_over(&layout)?) };
 
     let version = SignedVersion::open(&layout, &id, &keys)?;

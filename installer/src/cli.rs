@@ -3,7 +3,7 @@
 mod examples;
 mod groups;
 
-pub(crate) use groups::{Docker, Keys, Prefix, Registering, Runtime};
+pub(crate) use groups::{Docker, Keys, Prefix, Registering, Runtime, Trial};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -128,9 +128,8 @@ pub(crate) struct Rollback {
     #[arg(long, value_name = "ID")]
     pub(crate) to: Option<String>,
 
-    /// Change nothing, show what would be done
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) trial: Trial,
 
     #[command(flatten)]
     pub(crate) keys: Keys,
@@ -146,9 +145,8 @@ pub(crate) struct Gc {
     #[arg(long)]
     pub(crate) all: bool,
 
-    /// Change nothing, show what would be done
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) trial: Trial,
 
     #[command(flatten)]
     pub(crate) prefix: Prefix,
@@ -189,9 +187,8 @@ pub(crate) struct Unregister {
     #[arg(long)]
     pub(crate) name: Option<String>,
 
-    /// Change nothing, show what would be done
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) trial: Trial,
 
     #[command(flatten)]
     pub(crate) prefix: Prefix,
@@ -219,6 +216,9 @@ pub(crate) struct Uninstall {
     /// Remove it although containers use it, and say what that breaks
     #[arg(long)]
     pub(crate) force: bool,
+
+    #[command(flatten)]
+    pub(crate) trial: Trial,
 
     #[command(flatten)]
     pub(crate) prefix: Prefix,

@@ -7,7 +7,7 @@ mod strict;
 
 pub(crate) use edit::{remove_runtime, set_default_runtime, set_runtime};
 pub(crate) use file::{ConfigFile, ConfigFileError};
-pub(crate) use strict::{ConfigError, default_runtime, runtime_entry};
+pub(crate) use strict::{ConfigError, default_runtime, runtime_entry, text_member};
 
 use serde::{Deserialize, Serialize};
 

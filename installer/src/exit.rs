@@ -1,9 +1,9 @@
 //! Exit codes: what a script can tell apart. Pure. The table for people is in the README.
 
 use crate::docker_daemon::DaemonError;
+use crate::in_use::InUse;
 use crate::lock::LockError;
 use crate::report::Report;
-use crate::uninstall::InUse;
 use anyhow::Error;
 
 const DIFFERENCES: u8 = 1;

@@ -21,7 +21,7 @@ pub(crate) fn gc(options: &Gc) -> Result<Report> {
     let layout = Layout::new(std::path::absolute(&options.prefix.prefix)?);
     // Makes sure that this is a tree of ours: without an active version everything would be garbage.
     let active = installed::chosen_or_active(&layout, None)?;
-    let _lock = if options.dry_run { None } else { Some(lock(&layout)?) };
+    let _lock = if options.trial.dry_run { None } else { Some(lock(&layout)?) };
     let versions = installed::all(&layout)?;
     let users = usage::find(&layout, &versions)?;
     let mut kept = BTreeMap::new();
@@ -43,7 +43,7 @@ pub(crate) fn gc(options: &Gc) -> Result<Report> {
             }
             None => {
                 freed += disk_bytes(&layout.version(&id))?;
-                if !options.dry_run {
+                if !options.trial.dry_run {
                     remove_version(&layout, &id)?;
                 }
                 report.changes.push(format!("remove versions/{id}"));
@@ -51,7 +51,7 @@ pub(crate) fn gc(options: &Gc) -> Result<Report> {
         }
     }
     report.facts.push(("freed", format!("{} MiB", freed >> 20)));
-    if options.dry_run {
+    if options.trial.dry_run {
         return Ok(report.of_dry_run());
     }
     report.summary = match report.changes.len() {

@@ -29,7 +29,7 @@ pub(crate) fn install(options: &Install) -> Result<Report> {
     preflight::check_mount(preflight::existing_part(layout.prefix()), executes)?;
     preflight::check_way_to(layout.prefix())?;
     let path = bundle_path(options)?;
-    let dry_run = registering.runtime.dry_run;
+    let dry_run = registering.runtime.trial.dry_run;
     let _lock = if dry_run { None } else { Some(prepare_prefix(&layout)?) };
 
     let cannot_verify = || format!("cannot verify {}", path.display());

@@ -10,6 +10,7 @@ mod exit;
 mod export;
 mod gc;
 mod hint;
+mod in_use;
 mod inspect;
 mod install;
 mod installed;

@@ -2,6 +2,7 @@
 //! and stays.
 
 use crate::cli::{Register, Unregister};
+use crate::in_use;
 use crate::installed;
 use crate::layout::Layout;
 use crate::preflight;
@@ -12,13 +13,15 @@ use crate::report::Report;
 use crate::transaction::{lock, read_receipt, write_receipt};
 use anyhow::{Context, Result, bail};
 
+const ORPHANED: &str = "it cannot be started again until its runtime is registered again";
+
 /// Adds the runtime to Docker, or changes its entry.
 pub(crate) fn register(options: &Register) -> Result<Report> {
     let layout = Layout::new(std::path::absolute(&options.prefix.prefix)?);
     let runtime = layout.runtime().display().to_string();
     preflight::check_runtime(&options.runtime.name, &runtime, &options.runtime.runtime_args)?;
     let id = installed::chosen_or_active(&layout, None)?;
-    let _lock = if options.runtime.dry_run { None } else { Some(lock(&layout)?) };
+    let _lock = if options.runtime.trial.dry_run { None } else { Some(lock(&layout)?) };
     let receipt = receipt(&layout)?;
     let (manifest, _) = installed::read_manifest(&layout.version(&id))?;
     let foreign = manifest.host_arch != std::env::consts::ARCH;
@@ -26,7 +29,7 @@ pub(crate) fn register(options: &Register) -> Result<Report> {
     let docker = DockerPlan::register(&options.runtime, foreign, &runtime)?;
     let wanted = Receipt { docker: docker.receipts(receipt.docker.clone()), ..receipt.clone() };
     let mut report = Report::new(facts(&layout, id));
-    if options.runtime.dry_run {
+    if options.runtime.trial.dry_run {
         docker.show(&mut report);
         return Ok(report.of_dry_run());
     }
@@ -45,7 +48,7 @@ pub(crate) fn register(options: &Register) -> Result<Report> {
 pub(crate) fn unregister(options: &Unregister) -> Result<Report> {
     let layout = Layout::new(std::path::absolute(&options.prefix.prefix)?);
     let id = installed::chosen_or_active(&layout, None)?;
-    let _lock = if options.dry_run { None } else { Some(lock(&layout)?) };
+    let _lock = if options.trial.dry_run { None } else { Some(lock(&layout)?) };
     let receipt = receipt(&layout)?;
     let is_meant = |entry: &DockerReceipt| options.name.as_ref().is_none_or(|name| *name == entry.name);
     let (meant, kept): (Vec<_>, Vec<_>) = receipt.docker.iter().cloned().partition(is_meant);
@@ -54,16 +57,17 @@ pub(crate) fn unregister(options: &Unregister) -> Result<Report> {
     }
 
     let mut report = Report::new(facts(&layout, id));
+    let orphans = in_use::containers(&meant, &options.docker)?;
+    report.notes.extend(orphans.iter().map(|container| format!("{container}: {ORPHANED}")));
     for entry in &meant {
         let registration = Registration::remove(entry, &options.docker)?;
-        if options.dry_run {
-            report.changes.extend(registration.change());
-            report.diff = registration.diff().or(report.diff);
+        if options.trial.dry_run {
+            registration.show(&mut report);
         } else {
             registration.apply(&mut report)?;
         }
     }
-    if options.dry_run {
+    if options.trial.dry_run {
         return Ok(report.of_dry_run());
     }
     if kept != receipt.docker {

@@ -61,10 +61,7 @@ impl DockerPlan {
     pub(crate) fn show(&self, report: &mut Report) {
         match self {
             Self::LeaveAlone(reason) => report.notes.push(format!("Docker was left alone: {reason}")),
-            Self::Register { registration, .. } => {
-                report.changes.extend(registration.change());
-                report.diff = registration.diff();
-            }
+            Self::Register { registration, .. } => registration.show(report),
         }
     }
 

@@ -152,6 +152,12 @@ impl Registration {
         (before != after).then(|| diff.unified_diff().header(&name, &name).to_string())
     }
 
+    /// Says what would be done. Of several entries the last difference is shown; each is from the file as it is.
+    pub(crate) fn show(&self, report: &mut Report) {
+        report.changes.extend(self.change());
+        report.diff = self.diff().or(report.diff.take());
+    }
+
     /// Writes the file, has dockerd read it, and confirms that it did. When dockerd does not take it, the file gets
     /// its old text again.
     pub(crate) fn apply(mut self, report: &mut Report) -> Result<()> {

@@ -18,7 +18,7 @@ use std::io::Empty;
 pub(crate) fn rollback(options: &Rollback) -> Result<Report> {
     let layout = Layout::new(std::path::absolute(&options.prefix.prefix)?);
     let active = installed::chosen_or_active(&layout, None)?;
-    let _lock = if options.dry_run { None } else { Some(transaction::lock(&layout)?) };
+    let _lock = if options.trial.dry_run { None } else { Some(transaction::lock(&layout)?) };
     let found = transaction::inspect(&layout, Tree::Complete)?;
     let id = target(&layout, options.to.as_deref(), &found, &active)?;
     let (manifest, signer) = check(options, &layout, &id)?;
@@ -39,7 +39,7 @@ pub(crate) fn rollback(options: &Rollback) -> Result<Report> {
     if signer.is_none() {
         report.notes.push("without --public-key the signature was not verified".into());
     }
-    if options.dry_run {
+    if options.trial.dry_run {
         return Ok(report.of_dry_run());
     }
     let mut source = Source::<Empty>::Tree(manifest);

@@ -4,23 +4,14 @@
 //! so that a run that was stopped can be repeated.
 
 use crate::cli::Uninstall;
-use crate::docker_daemon::{Container, Daemon};
+use crate::in_use::{self, InUse};
 use crate::installed;
 use crate::layout::{CURRENT, Layout, STABLE_LINKS};
-use crate::receipt::Receipt;
 use crate::registration::Registration;
 use crate::report::Report;
 use crate::transaction::{lock, read_receipt, remove_any, sync_directory};
-use crate::usage;
 use anyhow::{Result, bail};
 use std::io::ErrorKind;
-
-/// Why nothing is removed.
-#[derive(Debug, thiserror::Error)]
-#[error("runq is in use: {}", users.join("; "))]
-pub(crate) struct InUse {
-    users: Vec<String>,
-}
 
 /// What becomes of users that are not waited for.
 const BROKEN: &str = "it cannot be started, stopped, killed or entered any more; what runs goes on until its processes are killed by hand";
@@ -35,9 +26,9 @@ pub(crate) fn uninstall(options: &Uninstall) -> Result<Report> {
             ..Report::default()
         });
     }
-    let _lock = lock(&layout)?;
+    let _lock = if options.trial.dry_run { None } else { Some(lock(&layout)?) };
     let Some(receipt) = read_receipt(&layout)? else {
-        if holds_only_the_lock(&layout)? {
+        if !options.trial.dry_run && holds_only_the_lock(&layout)? {
             remove_any(&layout.lock())?;
             std::fs::remove_dir(layout.prefix())?;
             return Ok(Report { summary: format!("the rest of {prefix} is removed"), ..Report::default() });
@@ -46,14 +37,24 @@ pub(crate) fn uninstall(options: &Uninstall) -> Result<Report> {
     };
     let versions = installed::all(&layout)?;
     let mut report = Report::new(vec![("prefix", prefix.clone())]);
-    let users = users(&layout, &versions, &receipt, options)?;
+    let users = in_use::users(&layout, &receipt.docker, &options.docker)?;
     if !users.is_empty() && !options.force {
         return Err(InUse { users }.into());
     }
     report.notes.extend(users.iter().map(|user| format!("{user}: {BROKEN}")));
 
     for docker in &receipt.docker {
-        Registration::remove(docker, &options.docker)?.apply(&mut report)?;
+        let registration = Registration::remove(docker, &options.docker)?;
+        if options.trial.dry_run {
+            registration.show(&mut report);
+        } else {
+            registration.apply(&mut report)?;
+        }
+    }
+    if options.trial.dry_run {
+        report.changes.extend(versions.iter().map(|id| format!("remove versions/{id}")));
+        report.changes.push(format!("remove {prefix}"));
+        return Ok(report.of_dry_run());
     }
     for name in STABLE_LINKS.into_iter().map(|(name, _)| name).chain([CURRENT]) {
         remove_any(&layout.stable(name))?;
@@ -85,30 +86,4 @@ fn holds_only_the_lock(layout: &Layout) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// Containers of our runtimes, running or not, and whatever else uses a version.
-fn users(
-    layout: &Layout,
-    versions: &[String],
-    receipt: &Receipt,
-    options: &Uninstall,
-) -> Result<Vec<String>> {
-    let mut users = Vec::new();
-    // With --no-reload dockerd is none of our business; --docker-host may not even name one.
-    let daemon = if options.docker.no_reload { None } else { Daemon::find(options.docker.host())? };
-    if let Some(daemon) = daemon {
-        for docker in &receipt.docker {
-            let containers = daemon.containers_of(&docker.name)?;
-            users.extend(
-                containers.iter().map(|Container { name, state }| format!("container {name} ({state})")),
-            );
-        }
-    }
-    // Those of Docker's containers are named already; what is left has no other name.
-    if users.is_empty() {
-        let found = usage::find(layout, versions)?;
-        users.extend(found.iter().map(|(id, user)| format!("version {id} is used by {user}")));
-    }
-    Ok(users)
 }

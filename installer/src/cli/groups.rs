@@ -56,6 +56,13 @@ pub(crate) struct Runtime {
     #[arg(long)]
     pub(crate) set_default: bool,
 
+    #[command(flatten)]
+    pub(crate) trial: Trial,
+}
+
+/// Whether anything is done at all.
+#[derive(Debug, Args)]
+pub(crate) struct Trial {
     /// Change nothing, show what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -62,11 +62,16 @@ pub(crate) fn runtime_entry(text: &str, name: &str) -> Result<Option<RuntimeEntr
 
 /// The default runtime that a text names, which may be empty.
 pub(crate) fn default_runtime(text: &str) -> Result<Option<String>, ConfigError> {
+    text_member(text, "default-runtime")
+}
+
+/// A member of a text, which may be empty, if it is there and a string.
+pub(crate) fn text_member(text: &str, name: &str) -> Result<Option<String>, ConfigError> {
     let text = super::edit::without_mark(text);
     if text.trim().is_empty() {
         return Ok(None);
     }
-    Ok(parse(text)?.get("default-runtime").and_then(Value::as_str).map(str::to_owned))
+    Ok(parse(text)?.get(name).and_then(Value::as_str).map(str::to_owned))
 }
 
 fn noun(value: &Value) -> &'static str {
