@@ -7,6 +7,7 @@ use crate::package_index::{PackageIndex, PackageIndexError};
 use crate::progress::Progress;
 use crate::recipe::{Archive, Recipe};
 use crate::release_file::{ReleaseError, ReleaseFile};
+use crate::seen_suites;
 use bytes::Bytes;
 use pgp::types::Timestamp;
 use std::io::Read;
@@ -26,6 +27,12 @@ pub(crate) enum ArchiveError {
     Signature { url: String, source: OpenPgpError },
     #[error("cannot use {url}")]
     Release { url: String, source: ReleaseError },
+    #[error(
+        "{url} is older than when it was read last: it is of {date} and was of {seen}, seconds since the epoch"
+    )]
+    Older { url: String, date: u64, seen: u64 },
+    #[error("cannot remember the date of {url}")]
+    Remember { url: String, source: std::io::Error },
     #[error("cannot decompress {url}")]
     Decompress { url: String, source: std::io::Error },
     #[error("{url} is not UTF-8")]
@@ -40,10 +47,11 @@ pub(crate) struct Snapshot {
     pub(crate) date: u64,
 }
 
-/// Reads every suite of the recipe for an architecture (as the archive names it).
+/// Reads every suite of the recipe for an architecture (as the archive names it), which must not be older than last time
+/// unless that is allowed.
 pub(crate) fn snapshot(
-    recipe: &Recipe,
-    deb_arch: &str,
+    (recipe, deb_arch): (&Recipe, &str),
+    allow_older: bool,
     fetcher: &Fetcher<'_>,
     progress: &Progress,
 ) -> Result<Snapshot, ArchiveError> {
@@ -53,7 +61,7 @@ pub(crate) fn snapshot(
             .map_err(|source| ArchiveError::Keys { url: archive.url.clone(), source })?;
         for suite in &archive.suites {
             progress.step(&format!("verify {suite} of {}", archive.url));
-            let suite = Suite { archive, suite, deb_arch, keys: &keys, fetcher };
+            let suite = Suite { archive, suite, deb_arch, keys: &keys, fetcher, allow_older };
             // A mirror in the middle of a synchronisation has a new InRelease and old indices, or the reverse.
             let (date, indices) = match suite.read() {
                 Err(ArchiveError::Fetch(error)) if error.is_out_of_step() => suite.read()?,
@@ -75,6 +83,7 @@ struct Suite<'a> {
     deb_arch: &'a str,
     keys: &'a PinnedKeys,
     fetcher: &'a Fetcher<'a>,
+    allow_older: bool,
 }
 
 impl Suite<'_> {
@@ -94,8 +103,24 @@ impl Suite<'_> {
             .keys
             .verify(&message, now)
             .map_err(|source| ArchiveError::Signature { url: url.clone(), source })?;
-        ReleaseFile::parse(&body, self.suite, now.as_secs().into())
-            .map_err(|source| ArchiveError::Release { url, source })
+        let release = ReleaseFile::parse(&body, self.suite, now.as_secs().into());
+        let release = release.map_err(|source| ArchiveError::Release { url: url.clone(), source })?;
+        self.check_age(url, release.date)?;
+        Ok(release)
+    }
+
+    /// A date is remembered as soon as its signature is good: what follows from it can be fetched again.
+    fn check_age(&self, url: String, date: u64) -> Result<(), ArchiveError> {
+        let cache = self.fetcher.cache();
+        let remember = |source| ArchiveError::Remember { url: url.clone(), source };
+        let seen = seen_suites::newest(cache, &url).map_err(remember)?;
+        if date < seen && !self.allow_older {
+            return Err(ArchiveError::Older { url, date, seen });
+        }
+        if date != seen {
+            seen_suites::remember(cache, &url, date).map_err(remember)?;
+        }
+        Ok(())
     }
 
     fn packages(&self, release: &ReleaseFile, component: &str) -> Result<(String, String), ArchiveError> {

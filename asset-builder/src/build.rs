@@ -45,7 +45,9 @@ fn build(args: &BuildArgs, arch: &str, progress: &Progress) -> anyhow::Result<Re
 
     let cache = Cache::open(&args.cache.clone().map_or_else(default_cache, Ok)?)?;
     let fetcher = Fetcher::new(&cache, progress)?;
-    let snapshot = |side: &Side| archive::snapshot(&side.recipe, side.deb_arch(), &fetcher, progress);
+    let snapshot = |side: &Side| {
+        archive::snapshot((&side.recipe, side.deb_arch()), args.allow_older, &fetcher, progress)
+    };
     let of_host = snapshot(host)?;
     let of_guest = if sides.is_foreign() { Some(snapshot(guest)?) } else { None };
     let of_guest = of_guest.as_ref().unwrap_or(&of_host);

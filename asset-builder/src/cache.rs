@@ -19,6 +19,11 @@ impl Cache {
         Ok(Self { folder })
     }
 
+    /// The cache directory itself.
+    pub(crate) fn root(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
+    }
+
     /// Content with this hash. A damaged file is removed and counts as absent.
     pub(crate) fn get(&self, digest: Sha256Digest) -> io::Result<Option<Bytes>> {
         let path = self.path(digest);

@@ -68,6 +68,9 @@ pub(crate) struct BuildArgs {
     /// Mirror to use for the archives whose URL ends in the same directory (…/debian, …/debian-security); repeatable.
     #[arg(long, value_name = "URL")]
     pub(crate) mirror: Vec<String>,
+    /// Accept a mirror that is older than it was when the cache last saw it.
+    #[arg(long)]
+    pub(crate) allow_older: bool,
     /// Describe the result as JSON on standard output.
     #[arg(long)]
     pub(crate) json: bool,

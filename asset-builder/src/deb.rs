@@ -8,6 +8,9 @@ use std::io::{self, Read};
 use std::path::Path;
 use tar::EntryType;
 
+/// A record has a few thousand.
+const MAX_CONTROL_BYTES: u64 = 1 << 20;
+
 /// A member of the package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
@@ -40,11 +43,11 @@ pub(crate) enum DebError {
     Ar(#[source] io::Error),
     #[error("format {found:?} is not supported, expected 2.0")]
     Format { found: String },
-    #[error("there is no data.tar")]
-    NoData,
+    #[error("there is no {name}")]
+    NoPart { name: &'static str },
     #[error("compression of {member} is not supported, expected none, gz, xz or zst")]
     Compression { member: String },
-    #[error("cannot read data.tar")]
+    #[error("cannot read its tar archive")]
     Tar(#[source] io::Error),
     #[error("{path:?} is of a kind that a bundle cannot have")]
     Kind { path: String },
@@ -54,25 +57,48 @@ pub(crate) enum DebError {
 
 /// All members of a package, in its order.
 pub(crate) fn members(deb: &[u8]) -> Result<Vec<Member>, DebError> {
+    read_part(deb, "data.tar", |data| tar_members(data))
+}
+
+/// The package's own record (deb-control(5)).
+pub(crate) fn control(deb: &[u8]) -> Result<String, DebError> {
+    read_part(deb, "control.tar", |data| {
+        for entry in tar::Archive::new(data).entries().map_err(DebError::Tar)? {
+            let entry = entry.map_err(DebError::Tar)?;
+            if entry.path().map_err(DebError::Tar)?.file_name() == Some("control".as_ref()) {
+                let mut text = String::new();
+                entry.take(MAX_CONTROL_BYTES).read_to_string(&mut text).map_err(DebError::Tar)?;
+                return Ok(text);
+            }
+        }
+        Err(DebError::NoPart { name: "control" })
+    })
+}
+
+/// Reads the tar archive that is called `name` before the suffix of its compression.
+fn read_part<T>(
+    deb: &[u8],
+    name: &'static str,
+    read: impl FnOnce(Box<dyn Read + '_>) -> Result<T, DebError>,
+) -> Result<T, DebError> {
     let mut archive = ar::Archive::new(deb);
     let mut first = true;
     while let Some(entry) = archive.next_entry() {
         let mut entry = entry.map_err(DebError::Ar)?;
-        let name = String::from_utf8_lossy(entry.header().identifier()).into_owned();
+        let member = String::from_utf8_lossy(entry.header().identifier()).into_owned();
         if first {
             let mut found = String::new();
             entry.read_to_string(&mut found).map_err(DebError::Ar)?;
-            if name != "debian-binary" || !found.starts_with("2.") {
+            if member != "debian-binary" || !found.starts_with("2.") {
                 return Err(DebError::Format { found: found.trim().to_owned() });
             }
             first = false;
-        } else if let Some(compression) = name.strip_prefix("data.tar") {
-            let member = name.clone();
+        } else if let Some(compression) = member.strip_prefix(name) {
             let data = decoder(compression, entry).map_err(DebError::Tar)?;
-            return tar_members(data.ok_or(DebError::Compression { member })?);
+            return read(data.ok_or(DebError::Compression { member })?);
         }
     }
-    Err(DebError::NoData)
+    Err(DebError::NoPart { name })
 }
 
 /// All members of a tar archive.

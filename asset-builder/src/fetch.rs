@@ -85,6 +85,11 @@ impl<'a> Fetcher<'a> {
         Ok(Self { client, cache, progress })
     }
 
+    /// Where downloads go.
+    pub(crate) fn cache(&self) -> &Cache {
+        self.cache
+    }
+
     /// Content of known size and hash, from the cache or else from the URL.
     pub(crate) fn verified(&self, url: &str, expected: IndexFile) -> Result<Bytes, FetchError> {
         if let Some(content) = self.cache.get(expected.sha256).map_err(FetchError::Cache)? {

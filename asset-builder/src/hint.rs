@@ -29,9 +29,18 @@ fn of_archive(error: &ArchiveError) -> Option<&'static str> {
         ArchiveError::Signature { source: OpenPgpError::NoGoodSignature { .. }, .. } => {
             Some("if the archive has a new key, check it and add its fingerprint to the recipe")
         }
+        ArchiveError::Signature { source: OpenPgpError::Wrapped | OpenPgpError::Malformed(_), .. } => {
+            Some("something on the way alters what the archive publishes: name another mirror with --mirror")
+        }
         ArchiveError::Release { source: ReleaseError::Expired { .. }, .. } => {
             Some("the mirror is out of date, or the clock of this machine is wrong")
         }
+        ArchiveError::Release { source: ReleaseError::Suite { .. }, .. } => {
+            Some("the mirror has another release in that place: name another one with --mirror")
+        }
+        ArchiveError::Older { .. } => Some(
+            "a mirror that goes back may hide security updates: name another one with --mirror, or say --allow-older",
+        ),
         _ => None,
     }
 }
@@ -52,6 +61,9 @@ fn of_fetch(error: &FetchError) -> Option<&'static str> {
 fn of_package(error: &PackageError) -> Option<&'static str> {
     match error {
         PackageError::Fetch(error) => of_fetch(error),
+        PackageError::Contradiction { .. } => {
+            Some("the archive's index is broken: wait for its mending, or name another mirror with --mirror")
+        }
         _ => None,
     }
 }

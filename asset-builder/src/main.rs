@@ -30,6 +30,7 @@ mod packages;
 mod progress;
 mod recipe;
 mod release_file;
+mod seen_suites;
 mod tree;
 mod version;
 

@@ -3,6 +3,7 @@
 
 use crate::base_image::BaseImage;
 use crate::closure::Library;
+use crate::control::stanzas;
 use crate::deb::{self, DebError};
 use crate::fetch::{FetchError, Fetcher};
 use crate::package_index::{PackageIndex, PackageIndexError, PackageRecord};
@@ -19,6 +20,8 @@ pub(crate) enum PackageError {
     Fetch(#[from] FetchError),
     #[error("cannot read {url}")]
     Deb { url: String, source: DebError },
+    #[error("{url} is not the package that the index says: {field} is {found:?}, expected {expected:?}")]
+    Contradiction { url: String, field: &'static str, found: String, expected: String },
     #[error(transparent)]
     Tree(#[from] TreeError),
 }
@@ -50,8 +53,9 @@ impl<'a> Packages<'a> {
                 Some(members) => members,
                 None => {
                     let content = self.fetcher.verified(&package.url, package.deb)?;
-                    deb::members(&content)
-                        .map_err(|source| PackageError::Deb { url: package.url.clone(), source })?
+                    let unreadable = |source| PackageError::Deb { url: package.url.clone(), source };
+                    agree(package, &deb::control(&content).map_err(unreadable)?)?;
+                    deb::members(&content).map_err(unreadable)?
                 }
             };
             self.tree.add_package(name, members)?;
@@ -103,6 +107,22 @@ impl Library for Packages<'_> {
         }
         Ok(false)
     }
+}
+
+/// What the package says of itself is what the index says of it. An archive that mixes these up would have us record
+/// one version and ship another.
+fn agree(package: &PackageRecord, control: &str) -> Result<(), PackageError> {
+    let stanza = stanzas(control).next();
+    for (field, expected) in
+        [("Package", &package.name), ("Version", &package.version), ("Architecture", &package.arch)]
+    {
+        let found = stanza.as_ref().and_then(|stanza| stanza.get(field)).unwrap_or_default().to_owned();
+        if found != *expected {
+            let (url, expected) = (package.url.clone(), expected.clone());
+            return Err(PackageError::Contradiction { url, field, found, expected });
+        }
+    }
+    Ok(())
 }
 
 /// Package names follow the names of their libraries: `libglib-2.0.so.0` is in `libglib2.0-0t64`. Only the order in

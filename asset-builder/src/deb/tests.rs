@@ -26,11 +26,14 @@ fn data() -> Vec<u8> {
 }
 
 fn deb(member: &str, data: &[u8]) -> Vec<u8> {
+    deb_of(&[("control.tar.xz", b"ignored"), (member, data)])
+}
+
+fn deb_of(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = ar::Builder::new(Vec::new());
-    for (name, content) in [("debian-binary", &b"2.0\n"[..]), ("control.tar.xz", b"ignored"), (member, data)]
-    {
+    for (name, content) in [("debian-binary", &b"2.0\n"[..])].iter().chain(parts) {
         let header = ar::Header::new(name.as_bytes().to_vec(), content.len() as u64);
-        archive.append(&header, content).unwrap();
+        archive.append(&header, *content).unwrap();
     }
     archive.into_inner().unwrap()
 }
@@ -59,10 +62,25 @@ fn reads_members_whatever_the_compression() {
 }
 
 #[test]
+fn reads_the_record_of_the_package() {
+    let mut tar = tar::Builder::new(Vec::new());
+    let record = b"Package: qemu\nVersion: 1\n";
+    for (path, content) in [("./md5sums", &b""[..]), ("./control", record)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        tar.append_data(&mut header, path, content).unwrap();
+    }
+    let control_tar = zstd::encode_all(&tar.into_inner().unwrap()[..], 1).unwrap();
+    let package = deb_of(&[("control.tar.zst", &control_tar), ("data.tar", b"")]);
+    assert_eq!(control(&package).unwrap().as_bytes(), record);
+    assert!(matches!(control(&deb_of(&[("data.tar", b"")])), Err(DebError::NoPart { name: "control.tar" })));
+}
+
+#[test]
 fn refuses_what_it_does_not_understand() {
     assert!(matches!(members(b"not a package"), Err(DebError::Ar(_))));
     assert!(matches!(members(&deb("data.tar.lzma", b"")), Err(DebError::Compression { .. })));
-    assert!(matches!(members(&deb("other", b"")), Err(DebError::NoData)));
+    assert!(matches!(members(&deb("other", b"")), Err(DebError::NoPart { name: "data.tar" })));
     assert!(matches!(members(&deb("data.tar.gz", b"damaged")), Err(DebError::Tar(_))));
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
