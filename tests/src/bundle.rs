@@ -110,7 +110,7 @@ impl Bundle {
 }
 
 /// The sandbox's own signing key, made once.
-fn secret_key() -> Result<PathBuf> {
+pub(crate) fn secret_key() -> Result<PathBuf> {
     let prefix = workspace::target().join("keys/sandbox");
     let secret = prefix.with_extension("key");
     if !secret.exists() {
@@ -120,7 +120,8 @@ fn secret_key() -> Result<PathBuf> {
     Ok(secret)
 }
 
-fn runq_assets() -> Command {
+/// The asset builder.
+pub(crate) fn runq_assets() -> Command {
     Command::new(workspace::dist().join("runq-assets"))
 }
 

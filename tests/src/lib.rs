@@ -3,6 +3,7 @@
 //! of the product and uses the released binaries only, as a user would.
 
 pub mod apt;
+pub mod assets;
 pub mod bare_qemu;
 pub mod bed;
 pub mod bench;
@@ -16,12 +17,15 @@ pub mod docker_release;
 pub mod faults;
 pub mod firewall;
 pub mod host;
+pub mod http_server;
 pub mod images;
 pub mod installation;
 pub mod installer_bench;
+pub mod open_pgp;
 pub mod report;
 pub mod s390x_host;
 pub mod sandbox;
 pub mod small_bundle;
 pub mod terminal;
+pub mod ubuntu_archive;
 pub mod workspace;
