@@ -1,5 +1,5 @@
 //! Build script: compiles in what `arch/` has, so that to add an architecture is to add a folder.
-//! Writes a table of (path below `arch/`, text) of every TOML file there.
+//! Writes a table of (path below `arch/`, text) of every TOML file and every lock there.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,10 @@ fn main() -> io::Result<()> {
     let arch = Path::new(env!("CARGO_MANIFEST_DIR")).join("../arch");
     let mut table = String::from("&[\n");
     for folder in sorted(&arch)? {
-        for file in sorted(&folder)?.iter().filter(|file| file.extension().is_some_and(|end| end == "toml")) {
+        for file in sorted(&folder)?
+            .iter()
+            .filter(|file| file.extension().is_some_and(|end| end == "toml" || end == "lock"))
+        {
             let name = file.strip_prefix(&arch).map_err(io::Error::other)?;
             writeln!(table, "({name:?}, include_str!({file:?})),").map_err(io::Error::other)?;
         }

@@ -6,10 +6,12 @@ use crate::openpgp::{OpenPgpError, PinnedKeys};
 use crate::package_index::{PackageIndex, PackageIndexError};
 use crate::progress::Progress;
 use crate::recipe::{Archive, Recipe};
-use crate::release_file::{ReleaseError, ReleaseFile};
+use crate::release_file::{IndexFile, ReleaseError, ReleaseFile};
 use crate::seen_suites;
 use bytes::Bytes;
 use pgp::types::Timestamp;
+use runq_bundle::digest::{Sha256Digest, sha256};
+use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::string::FromUtf8Error;
 
@@ -41,10 +43,37 @@ pub(crate) enum ArchiveError {
     Packages { url: String, source: PackageIndexError },
 }
 
-/// All packages of all suites, and when the newest suite was published (seconds since the epoch).
+/// All packages of all suites, and the links of the chain that lead to them.
 pub(crate) struct Snapshot {
     pub(crate) index: PackageIndex,
+    pub(crate) suites: Vec<SuiteRecord>,
+}
+
+/// A suite as it was read, from the pinned key to the package records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SuiteRecord {
+    /// The archive's own URL.
+    pub(crate) archive: String,
+    pub(crate) suite: String,
+    /// Seconds since the epoch.
     pub(crate) date: u64,
+    /// Digest of InRelease.
+    pub(crate) in_release: Sha256Digest,
+    /// The pinned primary key whose signature was good.
+    pub(crate) signer: String,
+    /// One for each component.
+    pub(crate) index: Vec<IndexRecord>,
+}
+
+/// A Packages file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IndexRecord {
+    /// Below the directory of the suite.
+    pub(crate) path: String,
+    pub(crate) size: u64,
+    pub(crate) sha256: Sha256Digest,
 }
 
 /// Reads every suite of the recipe for an architecture (as the archive names it), which must not be older than last time
@@ -55,23 +84,23 @@ pub(crate) fn snapshot(
     fetcher: &Fetcher<'_>,
     progress: &Progress,
 ) -> Result<Snapshot, ArchiveError> {
-    let mut snapshot = Snapshot { index: PackageIndex::default(), date: 0 };
+    let mut snapshot = Snapshot { index: PackageIndex::default(), suites: Vec::new() };
     for archive in &recipe.archive {
         let keys = PinnedKeys::select(&archive.key_files(), &archive.fingerprints)
             .map_err(|source| ArchiveError::Keys { url: archive.url.clone(), source })?;
         for suite in &archive.suites {
-            progress.step(&format!("verify {suite} of {}", archive.url));
+            progress.step(&format!("verify {suite} of {}", archive.base()));
             let suite = Suite { archive, suite, deb_arch, keys: &keys, fetcher, allow_older };
             // A mirror in the middle of a synchronisation has a new InRelease and old indices, or the reverse.
-            let (date, indices) = match suite.read() {
+            let (record, indices) = match suite.read() {
                 Err(ArchiveError::Fetch(error)) if error.is_out_of_step() => suite.read()?,
                 result => result?,
             };
-            snapshot.date = snapshot.date.max(date);
             for (url, text) in indices {
-                let added = snapshot.index.add(&archive.url, &text);
+                let added = snapshot.index.add((archive.base(), suite.suite), &text);
                 added.map_err(|source| ArchiveError::Packages { url, source })?;
             }
+            snapshot.suites.push(record);
         }
     }
     Ok(snapshot)
@@ -87,26 +116,51 @@ struct Suite<'a> {
 }
 
 impl Suite<'_> {
-    /// Date of the suite, and URL and text of the Packages file of each component.
-    fn read(&self) -> Result<(u64, Vec<(String, String)>), ArchiveError> {
-        let release = self.release()?;
-        let indices = self.archive.components.iter().map(|component| self.packages(&release, component));
-        Ok((release.date, indices.collect::<Result<_, _>>()?))
+    /// What was read, and URL and text of the Packages file of each component.
+    fn read(&self) -> Result<(SuiteRecord, Vec<(String, String)>), ArchiveError> {
+        let (release, mut record) = self.release()?;
+        let mut indices = Vec::new();
+        for component in &self.archive.components {
+            let path = format!("{component}/binary-{}/Packages.xz", self.deb_arch);
+            let url = self.url(&path);
+            let release_error = |source| ArchiveError::Release { url: url.clone(), source };
+            let expected = release.index(&path).map_err(release_error)?;
+            let content = self.packages(&url, expected, release.by_hash)?;
+            record.index.push(IndexRecord { path, size: expected.size, sha256: expected.sha256 });
+            let text = packages_text(&url, &content)?;
+            indices.push((url, text));
+        }
+        Ok((record, indices))
     }
 
-    fn release(&self) -> Result<ReleaseFile, ArchiveError> {
-        let url = format!("{}/dists/{}/InRelease", self.archive.url, self.suite);
+    fn url(&self, path: &str) -> String {
+        format!("{}/dists/{}/{path}", self.archive.base(), self.suite)
+    }
+
+    /// The Release file, and the record of it, which has no index yet. It stays in the cache, so that the chain can be
+    /// followed again.
+    fn release(&self) -> Result<(ReleaseFile, SuiteRecord), ArchiveError> {
+        let url = self.url("InRelease");
         let content = self.fetcher.unverified(&url, 0, MAX_IN_RELEASE_BYTES)?;
-        let message = text(&url, content.into())?;
+        let message = text(&url, content.clone().into())?;
         let now = Timestamp::now();
-        let body = self
+        let signed = self
             .keys
             .verify(&message, now)
             .map_err(|source| ArchiveError::Signature { url: url.clone(), source })?;
-        let release = ReleaseFile::parse(&body, self.suite, now.as_secs().into());
+        let release = ReleaseFile::parse(&signed.text, self.suite, now.as_secs().into());
         let release = release.map_err(|source| ArchiveError::Release { url: url.clone(), source })?;
         self.check_age(url, release.date)?;
-        Ok(release)
+        self.fetcher.keep(&content)?;
+        let record = SuiteRecord {
+            archive: self.archive.url.clone(),
+            suite: self.suite.to_owned(),
+            date: release.date,
+            in_release: sha256(&content),
+            signer: signed.signer,
+            index: Vec::new(),
+        };
+        Ok((release, record))
     }
 
     /// A date is remembered as soon as its signature is good: what follows from it can be fetched again.
@@ -123,22 +177,21 @@ impl Suite<'_> {
         Ok(())
     }
 
-    fn packages(&self, release: &ReleaseFile, component: &str) -> Result<(String, String), ArchiveError> {
-        let folder = format!("{component}/binary-{}", self.deb_arch);
-        let url = format!("{}/dists/{}/{folder}/Packages.xz", self.archive.url, self.suite);
-        let expected = release
-            .index(&format!("{folder}/Packages.xz"))
-            .map_err(|source| ArchiveError::Release { url: url.clone(), source })?;
-        let by_hash =
-            format!("{}/dists/{}/{folder}/by-hash/SHA256/{}", self.archive.url, self.suite, expected.sha256);
-        let content = match release.by_hash.then(|| self.fetcher.verified(&by_hash, expected)) {
-            Some(Err(error)) if error.is_not_found() => self.fetcher.verified(&url, expected)?,
-            Some(result) => result?,
-            None => self.fetcher.verified(&url, expected)?,
-        };
-        let text = text(&url, decompress(&url, &content)?)?;
-        Ok((url, text))
+    fn packages(&self, url: &str, expected: IndexFile, by_hash: bool) -> Result<Bytes, ArchiveError> {
+        let folder = url.trim_end_matches("/Packages.xz");
+        let by_hash_url = format!("{folder}/by-hash/SHA256/{}", expected.sha256);
+        match by_hash.then(|| self.fetcher.verified(&by_hash_url, expected)) {
+            Some(Err(error)) if error.is_not_found() => {}
+            Some(result) => return Ok(result?),
+            None => {}
+        }
+        Ok(self.fetcher.verified(url, expected)?)
     }
+}
+
+/// The records of a Packages.xz.
+pub(crate) fn packages_text(url: &str, content: &Bytes) -> Result<String, ArchiveError> {
+    text(url, decompress(url, content)?)
 }
 
 fn decompress(url: &str, content: &Bytes) -> Result<Vec<u8>, ArchiveError> {

@@ -7,6 +7,7 @@ use crate::layout::Layout;
 use crate::packages::Packages;
 use crate::progress::Progress;
 use crate::recipe::{BuildRules, PackageNames, Share};
+use crate::sides::Side;
 use crate::{depmod, initrd, kernel};
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -34,7 +35,17 @@ pub(crate) struct Assembly<'a> {
     pub(crate) progress: &'a Progress,
 }
 
-impl Assembly<'_> {
+impl<'a> Assembly<'a> {
+    /// Nothing is loaded yet.
+    pub(crate) fn new(
+        side: &'a Side,
+        names: &'a PackageNames,
+        packages: Packages<'a>,
+        progress: &'a Progress,
+    ) -> Self {
+        Self { rules: &side.architecture.build, names, packages, layout: Layout::new(), progress }
+    }
+
     /// QEMU, virtiofsd, their libraries, and the firmware that the guest's machine loads.
     pub(crate) fn add_programs(&mut self, machine: &MachinePaths, firmware: &[String]) -> anyhow::Result<()> {
         self.progress.step("load QEMU, virtiofsd, firmware and the libraries that they need");
@@ -99,7 +110,7 @@ impl Assembly<'_> {
     }
 
     /// Follows a meta-package to the image, and the image to its modules where they are a package of their own.
-    fn load_kernel(&mut self) -> anyhow::Result<Bytes> {
+    pub(crate) fn load_kernel(&mut self) -> anyhow::Result<Bytes> {
         let mut package = self.packages.load(&self.names.kernel)?.name.clone();
         if self.image().is_none() {
             let Some(image) = self.packages.load_named(&package, "linux-image-")? else {
@@ -115,6 +126,11 @@ impl Assembly<'_> {
         let tree = self.packages.tree();
         let (path, _) = tree.below("boot").find(|(path, _)| path.starts_with("boot/vmlinuz-"))?;
         tree.file(path).cloned()
+    }
+
+    /// What the bundle has so far; the packages are gone.
+    pub(crate) fn into_layout(self) -> Layout {
+        self.layout
     }
 
     /// The packages of this side that gave a file or a link.

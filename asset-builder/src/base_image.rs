@@ -34,6 +34,8 @@ pub(crate) enum BaseImageError {
 
 /// The file system of an image, and which packages are installed in it.
 pub(crate) struct BaseImage {
+    /// Of its manifest, `sha256:…`.
+    digest: String,
     files: BTreeMap<String, MemberKind>,
     /// Name → version.
     installed: HashMap<String, String>,
@@ -67,6 +69,7 @@ impl BaseImage {
     pub(crate) fn read(layout: &Path, arch: &str) -> Result<Self, BaseImageError> {
         let path = layout.join("index.json");
         let mut index = parse(&path, &fs_err::read(&path)?)?;
+        let mut digest = String::new();
         while index.layers.is_empty() {
             let manifest = index.manifests.iter().find(|manifest| {
                 manifest
@@ -75,9 +78,11 @@ impl BaseImage {
                     .is_none_or(|platform| platform.os == "linux" && platform.architecture == arch)
             });
             let manifest = manifest.ok_or_else(|| BaseImageError::NoImage { arch: arch.to_owned() })?;
-            index = parse(&path, &blob(layout, &manifest.digest)?)?;
+            let content = blob(layout, &manifest.digest)?;
+            digest.clone_from(&manifest.digest);
+            index = parse(&path, &content)?;
         }
-        let mut image = Self { files: BTreeMap::new(), installed: HashMap::new() };
+        let mut image = Self { digest, files: BTreeMap::new(), installed: HashMap::new() };
         for layer in &index.layers {
             let suffix = match layer.media_type.rsplit(['.', '+']).next() {
                 Some("tar") => "",
@@ -99,6 +104,11 @@ impl BaseImage {
             }
         }
         Ok(image)
+    }
+
+    /// Of its manifest, `sha256:…`.
+    pub(crate) fn digest(&self) -> String {
+        self.digest.clone()
     }
 
     /// The files of a package, when the image has it in this version and complete. Documentation may be absent.

@@ -35,6 +35,11 @@ impl Cache {
         }
     }
 
+    /// Whether there is a file of this name, good or damaged.
+    pub(crate) fn has(&self, digest: Sha256Digest) -> bool {
+        self.path(digest).exists()
+    }
+
     /// Stores content under its hash. Complete or absent, also after a crash: written beside, then renamed.
     pub(crate) fn put(&self, content: &[u8]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;

@@ -17,6 +17,8 @@ const EXAMPLES: &str = "Examples:
   runq-assets build --arch x86_64 --distro ubuntu --binaries target/dist/x86_64 --key release.key -o runq.tar.zst
   runq-assets build --arch x86_64 --arch s390x --distro debian --binaries target/dist --key release.key -o .
   runq-assets build --arch s390x --host x86_64 --distro debian --binaries target/dist --key release.key -o .
+  runq-assets lock --arch x86_64 --distro debian
+  runq-assets fetch --arch x86_64 --distro debian --locked
   runq-assets verify runq.tar.zst --public-key release.pub
   runq-assets list runq.tar.zst --public-key release.pub";
 
@@ -24,6 +26,10 @@ const EXAMPLES: &str = "Examples:
 pub(crate) enum Command {
     /// Build a bundle.
     Build(BuildArgs),
+    /// Write down which packages a build takes, so that `build --locked` takes the same ones.
+    Lock(LockArgs),
+    /// Fill the cache with all that a build takes.
+    Fetch(FetchArgs),
     /// Make a key pair: PREFIX.key (secret, without a password) and PREFIX.pub, in minisign's format.
     Keygen {
         /// Path without suffix. Existing files are never replaced.
@@ -36,8 +42,9 @@ pub(crate) enum Command {
     List(BundleArgs),
 }
 
+/// Where packages come from.
 #[derive(Debug, Args)]
-pub(crate) struct BuildArgs {
+pub(crate) struct SourceArgs {
     /// Architecture of the guest, as in arch/; repeatable, for one bundle each.
     #[arg(long, required = true)]
     pub(crate) arch: Vec<String>,
@@ -50,15 +57,6 @@ pub(crate) struct BuildArgs {
     /// Use the recipe in a file instead.
     #[arg(long, value_name = "FILE")]
     pub(crate) recipe: Option<PathBuf>,
-    /// Directory with runq, runq-install, proxy, init and build-id, or with a directory of these for each architecture.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) binaries: PathBuf,
-    /// Secret key to sign with; repeated, for a second signature while a key is being replaced.
-    #[arg(long, value_name = "FILE", required = true)]
-    pub(crate) key: Vec<PathBuf>,
-    /// Bundle to write, or a directory for runq-VERSION-ARCH.tar.zst (-HOST+GUEST when they differ).
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
     /// OCI layout directory; packages that it has installed in the wanted version are taken from it.
     #[arg(long, value_name = "DIR")]
     pub(crate) base_image: Option<PathBuf>,
@@ -74,6 +72,63 @@ pub(crate) struct BuildArgs {
     /// Describe the result as JSON on standard output.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Whether the packages are those of a lock.
+#[derive(Debug, Args)]
+pub(crate) struct LockedArgs {
+    /// Take exactly the packages of the lock, and read no index.
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// The lock [default: the one beside the recipe, or compiled in with it].
+    #[arg(long, value_name = "FILE", requires = "locked")]
+    pub(crate) lock: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  runq-assets build --arch x86_64 --distro ubuntu --binaries target/dist/x86_64 --key release.key -o runq.tar.zst
+  runq-assets build --arch x86_64 --distro debian --locked --offline --binaries target/dist --key release.key -o .")]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) locked: LockedArgs,
+    /// Fetch nothing: the cache has all that the lock names.
+    #[arg(long, requires = "locked")]
+    pub(crate) offline: bool,
+    /// Directory with runq, runq-install, proxy, init and build-id, or with a directory of these for each architecture.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) binaries: PathBuf,
+    /// Secret key to sign with; repeated, for a second signature while a key is being replaced.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) key: Vec<PathBuf>,
+    /// Bundle to write, or a directory for runq-VERSION-ARCH.tar.zst (-HOST+GUEST when they differ).
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  runq-assets lock --arch x86_64 --distro debian
+  runq-assets lock --arch s390x --recipe my.toml -o my.lock")]
+pub(crate) struct LockArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Lock to write [default: beside the recipe, arch/ARCH/DISTRO.lock in a checkout].
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  runq-assets fetch --arch x86_64 --distro debian --locked
+  runq-assets fetch --arch s390x --distro debian --cache /mnt/usb/runq")]
+pub(crate) struct FetchArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) locked: LockedArgs,
 }
 
 #[derive(Debug, Args)]

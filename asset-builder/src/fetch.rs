@@ -38,6 +38,9 @@ pub(crate) enum FetchError {
     /// Other bytes than the signed index says.
     #[error("{url} is not what the index says: expected {} bytes, SHA-256 {}, found {found_size}, {found}", expected.size, expected.sha256)]
     Mismatch { url: String, expected: IndexFile, found_size: u64, found: Sha256Digest },
+    /// The cache does not have it, and nothing may be fetched.
+    #[error("the cache has no {url}, and --offline forbids to fetch it")]
+    Offline { url: String },
     /// The cache directory cannot be used.
     #[error("cannot use the cache")]
     Cache(#[source] io::Error),
@@ -71,18 +74,19 @@ pub(crate) struct Fetcher<'a> {
     client: Client,
     cache: &'a Cache,
     progress: &'a Progress,
+    offline: bool,
 }
 
 impl<'a> Fetcher<'a> {
-    /// Downloads go to `cache` and are reported to `progress`.
-    pub(crate) fn new(cache: &'a Cache, progress: &'a Progress) -> Result<Self, FetchError> {
+    /// Downloads go to `cache` and are reported to `progress`; with `offline` there are none.
+    pub(crate) fn new(cache: &'a Cache, progress: &'a Progress, offline: bool) -> Result<Self, FetchError> {
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(READ_TIMEOUT)
             .user_agent(concat!("runq-assets/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(FetchError::Client)?;
-        Ok(Self { client, cache, progress })
+        Ok(Self { client, cache, progress, offline })
     }
 
     /// Where downloads go.
@@ -104,8 +108,21 @@ impl<'a> Fetcher<'a> {
         Ok(content)
     }
 
+    /// Whether the cache seems to have it.
+    pub(crate) fn has(&self, digest: Sha256Digest) -> bool {
+        self.cache.has(digest)
+    }
+
+    /// Keeps in the cache what was fetched and then verified.
+    pub(crate) fn keep(&self, content: &[u8]) -> Result<(), FetchError> {
+        self.cache.put(content).map_err(FetchError::Cache)
+    }
+
     /// Content of at most `allowed` bytes that somebody else has to verify. `size` is for the progress; 0: not known.
     pub(crate) fn unverified(&self, url: &str, size: u64, allowed: u64) -> Result<Bytes, FetchError> {
+        if self.offline {
+            return Err(FetchError::Offline { url: url.to_owned() });
+        }
         let mut pauses = PAUSES.iter();
         loop {
             match self.attempt(url, size, allowed) {

@@ -4,6 +4,7 @@ use crate::archive::ArchiveError;
 use crate::binaries::BinaryError;
 use crate::closure::ClosureError;
 use crate::fetch::FetchError;
+use crate::lock::StaleLock;
 use crate::openpgp::OpenPgpError;
 use crate::packages::PackageError;
 use crate::release_file::ReleaseError;
@@ -20,7 +21,12 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
             .or_else(|| cause.downcast_ref().and_then(of_closure))
             .or_else(|| cause.downcast_ref().map(of_binary))
             .or_else(|| cause.downcast_ref().and_then(of_signature))
+            .or_else(|| cause.downcast_ref().map(of_lock))
     })
+}
+
+fn of_lock(_: &StaleLock) -> &'static str {
+    "look at what changed in the recipe, and run `runq-assets lock` again"
 }
 
 fn of_archive(error: &ArchiveError) -> Option<&'static str> {
@@ -52,6 +58,9 @@ fn of_fetch(error: &FetchError) -> Option<&'static str> {
         }
         FetchError::Mismatch { .. } | FetchError::TooLarge { .. } => {
             Some("the mirror may be in the middle of an update: try again, or name another one with --mirror")
+        }
+        FetchError::Offline { .. } => {
+            Some("fill the cache with `runq-assets fetch` where there is a network, and build with --locked")
         }
         FetchError::Cache(_) => Some("name a directory with --cache"),
         FetchError::Client(_) => None,

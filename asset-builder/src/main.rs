@@ -21,6 +21,8 @@ mod kernel;
 mod kernel_modules;
 mod keys;
 mod layout;
+mod lock;
+mod locking;
 mod module_closure;
 mod module_index;
 mod openpgp;
@@ -31,8 +33,11 @@ mod progress;
 mod recipe;
 mod release_file;
 mod seen_suites;
+mod sides;
+mod sources;
 mod tree;
 mod version;
+mod workshop;
 
 use anyhow::Context;
 use clap::Parser;
@@ -42,6 +47,7 @@ use progress::Progress;
 use runq_bundle::archive::BundleReader;
 use runq_bundle::manifest::EntryKind;
 use runq_bundle::signature::PublicKey;
+use serde::Serialize;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -74,10 +80,8 @@ fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Build(args) => {
             let reports = build::build_all(args, &Progress::new())?;
-            if args.json {
-                serde_json::to_writer_pretty(&mut out, &reports)?;
-                writeln!(out)?;
-                return Ok(());
+            if args.source.json {
+                return print_json(&mut out, &reports);
             }
             for report in reports {
                 writeln!(
@@ -90,6 +94,27 @@ fn run(command: &Command) -> anyhow::Result<()> {
                     report.packages,
                     report.distribution
                 )?;
+            }
+        }
+        Command::Lock(args) => {
+            let reports = locking::lock_all(args, &Progress::new())?;
+            if args.source.json {
+                return print_json(&mut out, &reports);
+            }
+            for report in reports {
+                let (packages, bytes) = (report.packages, DecimalBytes(report.bytes));
+                writeln!(out, "{}: {packages} packages, {bytes}", report.file.display())?;
+                report.changes.iter().try_for_each(|change| writeln!(out, "  {change}"))?;
+            }
+        }
+        Command::Fetch(args) => {
+            let reports = locking::fetch_all(args, &Progress::new())?;
+            if args.source.json {
+                return print_json(&mut out, &reports);
+            }
+            for report in reports {
+                let (packages, bytes) = (report.packages, DecimalBytes(report.bytes));
+                writeln!(out, "{}: {packages} packages, {bytes} in the cache", report.arch)?;
             }
         }
         Command::Keygen { output } => {
@@ -123,6 +148,11 @@ fn run(command: &Command) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    Ok(writeln!(out)?)
 }
 
 fn open(args: &BundleArgs) -> anyhow::Result<BundleReader<fs_err::File>> {

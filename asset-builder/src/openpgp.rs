@@ -37,6 +37,15 @@ pub(crate) enum OpenPgpError {
     },
 }
 
+/// A text that a pinned key signed.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    /// What was hashed: dash escapes undone, lines without trailing white space, ended by CR LF.
+    pub(crate) text: String,
+    /// Fingerprint of the pinned primary key.
+    pub(crate) signer: String,
+}
+
 /// The keys that the recipe pins, complete with their subkeys.
 pub(crate) struct PinnedKeys(Vec<SignedPublicKey>);
 
@@ -58,8 +67,7 @@ impl PinnedKeys {
     }
 
     /// The signed text, when one signature by a pinned key (or a signing subkey of one) is good at this time.
-    /// The text is what was hashed: dash escapes undone, lines without trailing white space, ended by CR LF.
-    pub(crate) fn verify(&self, message: &str, now: Timestamp) -> Result<String, OpenPgpError> {
+    pub(crate) fn verify(&self, message: &str, now: Timestamp) -> Result<Signed, OpenPgpError> {
         let message = message.trim_end();
         if !message.starts_with(BEGIN) || !message.ends_with(END) || message.matches(END).count() != 1 {
             return Err(OpenPgpError::Wrapped);
@@ -67,11 +75,12 @@ impl PinnedKeys {
         let (message, _) = CleartextSignedMessage::from_string(message)
             .map_err(|source| OpenPgpError::Malformed(Box::new(source)))?;
         let text = message.signed_text();
-        let good = |signature: &Signature| {
-            is_acceptable(signature, now) && self.0.iter().any(|key| signed_by(key, signature, &text, now))
+        let signer = |signature: &Signature| {
+            let mut keys = self.0.iter().filter(|_| is_acceptable(signature, now));
+            keys.find(|key| signed_by(key, signature, &text, now)).map(fingerprint_of)
         };
-        if message.signatures().iter().any(good) {
-            return Ok(text);
+        if let Some(signer) = message.signatures().iter().find_map(signer) {
+            return Ok(Signed { text, signer });
         }
         Err(OpenPgpError::NoGoodSignature {
             found: message.signatures().iter().map(issuer).collect(),

@@ -13,6 +13,10 @@ pub(crate) struct PackageRecord {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) arch: String,
+    /// The suite whose index describes it.
+    pub(crate) suite: String,
+    /// Name and version of the source package.
+    pub(crate) source: (String, String),
     /// Where the .deb is.
     pub(crate) url: String,
     /// Size and hash of the .deb.
@@ -60,8 +64,14 @@ pub(crate) struct PackageIndex {
 }
 
 impl PackageIndex {
-    /// Adds the records of a Packages file of the archive at `base_url`.
-    pub(crate) fn add(&mut self, base_url: &str, text: &str) -> Result<(), PackageIndexError> {
+    /// An index of these packages alone.
+    pub(crate) fn of(packages: impl IntoIterator<Item = PackageRecord>) -> Self {
+        let named = packages.into_iter().map(|package| (package.name.clone(), package));
+        Self { packages: named.collect(), providers: HashMap::new() }
+    }
+
+    /// Adds the records of a Packages file of a suite (named by the URL of its archive, and its name).
+    pub(crate) fn add(&mut self, suite: (&str, &str), text: &str) -> Result<(), PackageIndexError> {
         for stanza in stanzas(text) {
             let name = field(&stanza, "", "Package")?;
             let version = field(&stanza, name, "Version")?;
@@ -69,7 +79,7 @@ impl PackageIndex {
             if known.is_some_and(|known| version::compare(&known.version, version).is_ge()) {
                 continue;
             }
-            self.packages.insert(name.to_owned(), record(base_url, &stanza, name, version)?);
+            self.packages.insert(name.to_owned(), record(suite, &stanza, name, version)?);
             let Some(provides) = stanza.get("Provides") else { continue };
             for relation in clauses(name, provides)?.into_iter().flatten() {
                 let provided = relation.bound.map(|(_, version)| version);
@@ -131,7 +141,7 @@ impl Relation {
 }
 
 fn record(
-    base_url: &str,
+    (base_url, suite): (&str, &str),
     stanza: &Stanza<'_>,
     name: &str,
     version: &str,
@@ -145,10 +155,21 @@ fn record(
         name: name.to_owned(),
         version: version.to_owned(),
         arch: field(stanza, name, "Architecture")?.to_owned(),
+        suite: suite.to_owned(),
+        source: source(stanza.get("Source"), name, version),
         url: format!("{base_url}/{}", field(stanza, name, "Filename")?),
         deb: IndexFile { size, sha256 },
         depends,
     })
+}
+
+/// `glibc (2.41-12)`; name and version are left out where they are those of the package.
+fn source(field: Option<&str>, name: &str, version: &str) -> (String, String) {
+    let (source, bound) = field.map_or((name, None), |field| match field.split_once('(') {
+        None => (field, None),
+        Some((source, bound)) => (source.trim(), Some(bound.trim_end_matches(')').trim())),
+    });
+    (source.to_owned(), bound.unwrap_or(version).to_owned())
 }
 
 fn field<'a>(stanza: &Stanza<'a>, package: &str, field: &'static str) -> Result<&'a str, PackageIndexError> {
@@ -211,11 +232,12 @@ mod tests {
     #[test]
     fn takes_the_newest_version_of_all_suites() {
         let mut index = PackageIndex::default();
-        index.add("http://a", &stanza("qemu", "1:8.2", "")).unwrap();
-        index.add("http://b", &stanza("qemu", "1:8.2+deb13u1", "")).unwrap();
-        index.add("http://c", &stanza("qemu", "9.0", "")).unwrap();
+        index.add(("http://a", "trixie"), &stanza("qemu", "1:8.2", "")).unwrap();
+        index.add(("http://b", "trixie"), &stanza("qemu", "1:8.2+deb13u1", "")).unwrap();
+        index.add(("http://c", "trixie"), &stanza("qemu", "9.0", "")).unwrap();
         let package = index.package("qemu").unwrap();
         assert_eq!(package.url, "http://b/pool/qemu_1:8.2+deb13u1.deb");
+        assert_eq!(package.source, ("qemu".to_owned(), "1:8.2+deb13u1".to_owned()));
         assert!(matches!(index.package("kvm"), Err(PackageIndexError::NoPackage { .. })));
     }
 
@@ -226,23 +248,24 @@ mod tests {
             "Pre-Depends: libc6:any (>= 2.38)\nDepends: gone | mail, old (>> 3) | libz1 (= 1), api (>= 2)";
         let text = [
             stanza("qemu", "1", depends),
-            stanza("libc6", "2.41-1", ""),
+            stanza("libc6", "2.41-1", "Source: glibc (2.41)"),
             stanza("amail", "1", "Provides: mail, api (= 1)"),
             stanza("bmail", "1", "Provides: mail, api (= 2)"),
             stanza("old", "3", ""),
             stanza("libz1", "1", ""),
         ];
-        index.add("http://a", &text.concat()).unwrap();
+        index.add(("http://a", "trixie"), &text.concat()).unwrap();
         let dependencies = index.dependencies(index.package("qemu").unwrap()).unwrap();
         assert_eq!(names(&dependencies), ["libc6", "amail", "libz1", "bmail"]);
+        assert_eq!(dependencies[0].source, ("glibc".to_owned(), "2.41".to_owned()));
     }
 
     #[test]
     fn reports_what_is_not_in_the_archive() {
         let mut index = PackageIndex::default();
-        index.add("http://a", &stanza("qemu", "1", "Depends: x (>= 2) | y")).unwrap();
+        index.add(("http://a", "trixie"), &stanza("qemu", "1", "Depends: x (>= 2) | y")).unwrap();
         let error = index.dependencies(index.package("qemu").unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "package \"qemu\" needs x or y, which no suite has");
-        assert!(index.add("http://a", &stanza("q", "1", "Depends: x (~ 2)")).is_err());
+        assert!(index.add(("http://a", "trixie"), &stanza("q", "1", "Depends: x (~ 2)")).is_err());
     }
 }

@@ -73,6 +73,14 @@ impl<'a> Packages<'a> {
         Ok(Some(self.load(&found.name)?.name.clone()))
     }
 
+    /// The packages that one depends on directly.
+    pub(crate) fn dependencies(
+        &self,
+        package: &PackageRecord,
+    ) -> Result<Vec<&PackageRecord>, PackageIndexError> {
+        self.index.dependencies(package)
+    }
+
     /// The records of what was loaded, by name.
     pub(crate) fn loaded(&self) -> &BTreeMap<String, PackageRecord> {
         &self.loaded

@@ -111,8 +111,11 @@ pub(crate) struct Recipe {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Archive {
-    /// The directory that has `dists` and `pool`.
+    /// The directory that has `dists` and `pool`: the archive's own, which locks and provenance name.
     pub(crate) url: String,
+    /// Where it is read instead.
+    #[serde(skip)]
+    pub(crate) mirror: Option<String>,
     pub(crate) suites: Vec<String>,
     pub(crate) components: Vec<String>,
     /// Primary OpenPGP keys, in hexadecimal; one good signature by any of them suffices.
@@ -186,7 +189,7 @@ impl Recipe {
         let mut used = false;
         for archive in self.archive.iter_mut().filter(|archive| last_name(&archive.url) == last_name(mirror))
         {
-            mirror.clone_into(&mut archive.url);
+            archive.mirror = Some(mirror.to_owned());
             used = true;
         }
         if !used {
@@ -195,16 +198,39 @@ impl Recipe {
         }
         Ok(())
     }
+
+    /// The archive's own URL of what was found at a mirror of it.
+    pub(crate) fn canonical(&self, url: &str) -> String {
+        self.moved(url, Archive::base, |archive| &archive.url)
+    }
+
+    /// Where to fetch what the archive has at this URL.
+    pub(crate) fn mirrored(&self, url: &str) -> String {
+        self.moved(url, |archive| &archive.url, Archive::base)
+    }
+
+    fn moved(&self, url: &str, from: fn(&Archive) -> &str, to: fn(&Archive) -> &str) -> String {
+        let rest = |archive: &Archive| url.strip_prefix(from(archive))?.strip_prefix('/').map(str::to_owned);
+        let moved =
+            self.archive.iter().find_map(|archive| Some(format!("{}/{}", to(archive), rest(archive)?)));
+        moved.unwrap_or_else(|| url.to_owned())
+    }
 }
 
 impl Archive {
+    /// The directory that it is read from.
+    pub(crate) fn base(&self) -> &str {
+        self.mirror.as_deref().unwrap_or(&self.url)
+    }
+
     /// The armored key files in which the pinned keys are looked up.
     pub(crate) fn key_files(&self) -> Vec<&str> {
         KEY_FILES.into_iter().chain(self.key_file.as_deref()).collect()
     }
 }
 
-fn embedded(name: &str) -> Option<&'static str> {
+/// The text of a file below `arch/` that is compiled in.
+pub(crate) fn embedded(name: &str) -> Option<&'static str> {
     EMBEDDED.iter().find(|(found, _)| *found == name).map(|(_, text)| *text)
 }
 
@@ -223,7 +249,7 @@ mod tests {
 
     #[test]
     fn every_file_of_arch_is_well_formed_and_its_keys_are_known() {
-        for (name, _) in EMBEDDED {
+        for (name, _) in EMBEDDED.iter().filter(|(name, _)| name.ends_with(".toml")) {
             let (arch, file) = name.split_once('/').unwrap();
             let architecture = Architecture::load(arch).unwrap();
             assert_eq!(architecture.arch, arch);
@@ -248,8 +274,11 @@ mod tests {
     fn a_mirror_replaces_the_archives_of_its_kind() {
         let mut recipe = Recipe::load("x86_64", "debian").unwrap();
         recipe.use_mirror("http://mirror.example/debian/").unwrap();
-        assert_eq!(recipe.archive[0].url, "http://mirror.example/debian");
-        assert_eq!(recipe.archive[1].url, "http://security.debian.org/debian-security");
+        assert_eq!(recipe.archive[0].base(), "http://mirror.example/debian");
+        assert_eq!(recipe.archive[1].base(), "http://security.debian.org/debian-security");
+        let own = "http://deb.debian.org/debian/pool/q.deb";
+        assert_eq!(recipe.mirrored(own), "http://mirror.example/debian/pool/q.deb");
+        assert_eq!(recipe.canonical("http://mirror.example/debian/pool/q.deb"), own);
         assert!(recipe.use_mirror("http://mirror.example/ubuntu").is_err());
     }
 }

@@ -53,6 +53,8 @@ fn record(name: &str, version: &str) -> PackageRecord {
         name: name.to_owned(),
         version: version.to_owned(),
         arch: "amd64".to_owned(),
+        suite: "trixie".to_owned(),
+        source: (name.to_owned(), version.to_owned()),
         url: String::new(),
         deb: IndexFile { size: 0, sha256: sha256(b"") },
         depends: Vec::new(),

@@ -29,7 +29,7 @@ fn fetch(url: &str, expected: &str, times: usize) -> Result<Bytes, FetchError> {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::open(folder.path()).unwrap();
     let progress = Progress::new();
-    let fetcher = Fetcher::new(&cache, &progress).unwrap();
+    let fetcher = Fetcher::new(&cache, &progress, false).unwrap();
     let expected = IndexFile { size: expected.len() as u64, sha256: sha256(expected.as_bytes()) };
     (1..times).for_each(|_| drop(fetcher.verified(url, expected).unwrap()));
     fetcher.verified(url, expected)

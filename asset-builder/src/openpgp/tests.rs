@@ -51,8 +51,8 @@ fn gives_the_text_that_a_signing_subkey_of_a_pinned_key_signed() {
     let key = key();
     // White space at the end of a line is not signed, and not part of the text.
     let message = sign(&key, None).replace("Padded: yes", "Padded: yes \t");
-    let text = pinned(public(&key)).verify(&message, Timestamp::now()).unwrap();
-    assert_eq!(text, SIGNED);
+    let signed = pinned(public(&key)).verify(&message, Timestamp::now()).unwrap();
+    assert_eq!(signed.text, SIGNED);
 }
 
 #[test]
