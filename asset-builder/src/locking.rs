@@ -144,32 +144,28 @@ fn locked_packages(packages: &Packages<'_>, side: &Side) -> anyhow::Result<Vec<L
 /// By index and name.
 fn changes(old: Option<&Lock>, new: &Lock) -> Vec<Change> {
     let key = |package: &LockedPackage| (package.index.clone(), package.name.clone());
-    let mut pairs: BTreeMap<_, (Option<&LockedPackage>, Option<&LockedPackage>)> = BTreeMap::new();
+    let mut pairs: BTreeMap<_, Pair<'_>> = BTreeMap::new();
     for package in old.iter().flat_map(|lock| &lock.package) {
         pairs.entry(key(package)).or_default().0 = Some(package);
     }
     for package in &new.package {
         pairs.entry(key(package)).or_default().1 = Some(package);
     }
-    let differing = pairs.into_iter().filter(|(_, (old, new))| {
-        old.map(|package| (&package.version, package.sha256))
-            != new.map(|package| (&package.version, package.sha256))
-    });
-    let change = |((index, package), (old, new)): (
-        (String, String),
-        (Option<&LockedPackage>, Option<&LockedPackage>),
-    )| {
-        let warning = match (old, new) {
-            (Some(old), Some(new)) if old.version == new.version => Some("same version, other content"),
-            (Some(old), Some(new)) if version::compare(&old.version, &new.version).is_gt() => {
-                Some("downgrade")
-            }
-            _ => None,
-        };
-        let version = |package: &LockedPackage| package.version.clone();
-        Change { package, index, old: old.map(version), new: new.map(version), warning }
+    pairs.into_iter().filter_map(|((index, package), pair)| change(package, index, pair)).collect()
+}
+
+/// A package in the old lock and in the new one.
+type Pair<'a> = (Option<&'a LockedPackage>, Option<&'a LockedPackage>);
+
+fn change(package: String, index: String, (old, new): Pair<'_>) -> Option<Change> {
+    let warning = match (old, new) {
+        (Some(old), Some(new)) if old.sha256 == new.sha256 && old.version == new.version => return None,
+        (Some(old), Some(new)) if old.version == new.version => Some("same version, other content"),
+        (Some(old), Some(new)) if version::compare(&old.version, &new.version).is_gt() => Some("downgrade"),
+        _ => None,
     };
-    differing.map(change).collect()
+    let version = |package: &LockedPackage| package.version.clone();
+    Some(Change { package, index, old: old.map(version), new: new.map(version), warning })
 }
 
 #[cfg(test)]

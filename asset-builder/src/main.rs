@@ -17,6 +17,7 @@ mod elf;
 mod fetch;
 mod hint;
 mod initrd;
+mod inspect;
 mod kernel;
 mod kernel_modules;
 mod keys;
@@ -39,14 +40,10 @@ mod tree;
 mod version;
 mod workshop;
 
-use anyhow::Context;
 use clap::Parser;
-use cli::{BundleArgs, Cli, Command};
+use cli::{Cli, Command};
 use indicatif::DecimalBytes;
 use progress::Progress;
-use runq_bundle::archive::BundleReader;
-use runq_bundle::manifest::EntryKind;
-use runq_bundle::signature::PublicKey;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -122,42 +119,14 @@ fn run(command: &Command) -> anyhow::Result<()> {
             writeln!(out, "{}: secret key, keep it to yourself", secret.display())?;
             writeln!(out, "{}: public key, for runq-install --public-key", public.display())?;
         }
-        Command::Verify(args) => {
-            let reader = open(args)?;
-            let (key, manifest) = (reader.verified().key, reader.manifest().clone());
-            reader.verify_entries().with_context(|| format!("cannot verify {}", args.bundle.display()))?;
-            let (version, arch) = (&manifest.version, &manifest.guest_arch);
-            writeln!(out, "runq {version} for {arch}, {}, signed by {key}: good", manifest.distribution)?;
-        }
-        Command::List(args) => {
-            for entry in &open(args)?.manifest().files {
-                let target = match &entry.kind {
-                    EntryKind::Symlink { target } => format!(" -> {target}"),
-                    EntryKind::Directory => "/".to_owned(),
-                    EntryKind::File { .. } => String::new(),
-                };
-                let package = entry.package.as_deref().unwrap_or("-");
-                writeln!(
-                    out,
-                    "{:04o} {:>10} {package:<24} {}{target}",
-                    entry.mode,
-                    entry.bytes(),
-                    entry.path
-                )?;
-            }
-        }
+        Command::Verify(args) => inspect::verify(args, &mut out)?,
+        Command::List(args) => inspect::list(args, &mut out)?,
     }
     Ok(())
 }
 
+/// For programs that read what we did.
 fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     Ok(writeln!(out)?)
-}
-
-fn open(args: &BundleArgs) -> anyhow::Result<BundleReader<fs_err::File>> {
-    let key = PublicKey::parse(&fs_err::read_to_string(&args.public_key)?)
-        .with_context(|| format!("cannot use {}", args.public_key.display()))?;
-    BundleReader::open(fs_err::File::open(&args.bundle)?, &[key])
-        .with_context(|| format!("cannot verify {}", args.bundle.display()))
 }
