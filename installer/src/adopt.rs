@@ -6,6 +6,7 @@ use crate::installed::{InstalledError, SignedVersion, chosen_or_obvious};
 use crate::keys;
 use crate::layout::Layout;
 use crate::lock::Lock;
+use crate::machine_code::check_elf_files;
 use crate::plan::{Tree, plan};
 use crate::preflight;
 use crate::receipt::{self, Receipt};
@@ -31,7 +32,7 @@ pub(crate) fn adopt(options: &Adopt) -> Result<Report> {
 
     let version = SignedVersion::open(&layout, &id, &keys)?;
     let tree = inspect(&version)?;
-    preflight::check_elf_files(&version.directory, &version.manifest)?;
+    check_elf_files(&version.directory, &version.manifest)?;
     let found = transaction::inspect(&layout, tree)?;
     let docker = DockerPlan::make(registering, &version.manifest.host_arch, &runtime)?;
     // The receipt may have come with the tree: entries of the machine that it was copied from are not ours.

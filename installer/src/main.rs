@@ -17,6 +17,7 @@ mod installed;
 mod keys;
 mod layout;
 mod lock;
+mod machine_code;
 mod plan;
 mod preflight;
 mod receipt;

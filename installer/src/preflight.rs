@@ -1,21 +1,14 @@
 //! Everything that can be known to be wrong before anything is changed. Runs on the host; reads only.
 
 use crate::docker_config::is_safe_word;
-use object::Endianness;
-use object::elf::{EM_S390, EM_X86_64, FileHeader32, FileHeader64};
-use object::read::elf::FileHeader;
-use runq_bundle::manifest::{Entry, EntryKind, Manifest};
+use runq_bundle::manifest::Manifest;
 use rustix::fs::StatVfsMountFlags;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What a file system needs beside the files themselves: directories, journals, daemon.json.
 const SPARE_BYTES: u64 = 16 << 20;
-
-/// Enough for an ELF header of either class.
-const ELF_HEADER_BYTES: u64 = 64;
 
 /// A reason not to start.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +27,8 @@ pub(crate) enum PreflightError {
     UnknownArch { arch: String },
     #[error("{path} is an ELF file for machine {found}, the manifest says {arch} ({wanted})")]
     Elf { path: String, found: u16, arch: String, wanted: u16 },
+    #[error("{path} is no kernel that QEMU boots for {arch}: {expected}")]
+    Kernel { path: String, arch: String, expected: &'static str },
     #[error("{path} has {free} MiB free, the bundle needs {needed} MiB")]
     Space { path: PathBuf, free: u64, needed: u64 },
     #[error("{path} {reason}")]
@@ -93,46 +88,6 @@ pub(crate) fn check_sequence(new: &Manifest, active: &Manifest) -> Result<(), Pr
         active: active.version.clone(),
         active_sequence: active.sequence,
     })
-}
-
-/// Checks the machine of every ELF file of a tree: the host's, or the guest's for kernel, modules and firmware.
-pub(crate) fn check_elf_files(tree: &Path, manifest: &Manifest) -> Result<(), PreflightError> {
-    let files = manifest.files.iter().filter(|entry| matches!(entry.kind, EntryKind::File { .. }));
-    for Entry { path, .. } in files {
-        let full_path = tree.join(path);
-        let mut header = Vec::new();
-        File::open(&full_path)
-            .and_then(|file| file.take(ELF_HEADER_BYTES).read_to_end(&mut header))
-            .map_err(|source| PreflightError::Read { path: full_path, source })?;
-        let Some(found) = elf_machine(&header) else { continue };
-        let arch = if runs_in_guest(path) { &manifest.guest_arch } else { &manifest.host_arch };
-        let wanted = machine_of(arch)?;
-        if found != wanted {
-            return Err(PreflightError::Elf { path: path.clone(), found, arch: arch.clone(), wanted });
-        }
-    }
-    Ok(())
-}
-
-fn runs_in_guest(path: &str) -> bool {
-    path == "qemu/kernel" || path.contains("/lib/modules/") || path.contains("/share/")
-}
-
-fn machine_of(arch: &str) -> Result<u16, PreflightError> {
-    match arch {
-        "x86_64" => Ok(EM_X86_64.0),
-        "s390x" => Ok(EM_S390.0),
-        _ => Err(PreflightError::UnknownArch { arch: arch.to_owned() }),
-    }
-}
-
-/// `e_machine`, when the bytes are an ELF header.
-fn elf_machine(header: &[u8]) -> Option<u16> {
-    fn machine<H: FileHeader<Endian = Endianness>>(header: &[u8]) -> Option<u16> {
-        let header = H::parse(header).ok()?;
-        Some(header.e_machine(header.endian().ok()?).0)
-    }
-    machine::<FileHeader64<Endianness>>(header).or_else(|| machine::<FileHeader32<Endianness>>(header))
 }
 
 /// Checks that the bundle's files fit beside what is there.
@@ -258,15 +213,6 @@ mod tests {
     }
 
     #[test]
-    fn knows_the_machine_of_this_test() {
-        let header = std::fs::read("/proc/self/exe").unwrap();
-        let machine = elf_machine(&header[..64]);
-        assert_eq!(machine, machine_of(std::env::consts::ARCH).ok());
-        assert_eq!(elf_machine(b"#!/bin/sh"), None);
-        assert_eq!(elf_machine(b"\x7fELF"), None);
-    }
-
-    #[test]
     fn refuses_a_way_that_others_can_change() {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
@@ -279,16 +225,6 @@ mod tests {
             assert_eq!(check_way_to(&prefix).is_ok(), good, "{mode:o}");
         }
         assert_eq!(existing_part(&prefix.join("b/c")), prefix);
-    }
-
-    #[test]
-    fn only_kernel_modules_and_firmware_run_in_the_guest() {
-        for path in ["qemu/kernel", "qemu/lib/modules/6.1/kernel/a.ko", "qemu/usr/share/qemu/s390-ccw.img"] {
-            assert!(runs_in_guest(path), "{path}");
-        }
-        for path in ["runq", "qemu/proxy", "qemu/usr/bin/qemu-system-s390x", "qemu/lib/x/libc.so.6"] {
-            assert!(!runs_in_guest(path), "{path}");
-        }
     }
 
     #[test]

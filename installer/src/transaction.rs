@@ -10,8 +10,9 @@
 
 use crate::layout::{CURRENT, Layout, STABLE_LINKS, STAGING_PREFIX};
 use crate::lock::Lock;
+use crate::machine_code::check_elf_files;
 use crate::plan::{Found, Step, Tree};
-use crate::preflight::{check_elf_files, check_owner};
+use crate::preflight::check_owner;
 use crate::receipt::{self, Receipt};
 use anyhow::{Context, Result, bail};
 use fs_err as fs;

@@ -158,6 +158,15 @@ pub struct SmallBundle {
     pub items: Vec<Item>,
 }
 
+/// The header of a kernel for this machine, and nothing to boot.
+fn kernel() -> Vec<u8> {
+    let mut kernel = vec![b'k'; 0x1_1000];
+    for (offset, magic) in [(0x202, &b"HdrS"[..]), (0x1_0008, b"S390EP")] {
+        kernel[offset..offset + magic.len()].copy_from_slice(magic);
+    }
+    kernel
+}
+
 impl SmallBundle {
     /// A good one for this machine. Versions differ in their content; a larger sequence is a later release.
     #[must_use]
@@ -166,7 +175,7 @@ impl SmallBundle {
         let items = vec![
             Item::new("qemu", Content::Directory, 0o755),
             Item::new("qemu/.runq-assets", Content::Link(".".into()), 0o777),
-            Item::new("qemu/kernel", Content::File(vec![b'k'; 3000]), 0o644),
+            Item::new("qemu/kernel", Content::File(kernel()), 0o644),
             Item::new("qemu/lib", Content::Directory, 0o755),
             Item::new("qemu/lib/empty", Content::File(Vec::new()), 0o444),
             Item::new("qemu/proxy", script("proxy"), 0o755),
