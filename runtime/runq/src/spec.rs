@@ -173,12 +173,10 @@ fn rewrite_linux(linux: &mut Map<String, Value>, settings: &Settings, host: &Hos
     }
     let devices = object_list(linux, "devices");
     for (path, (major, minor)) in &nodes {
-        let is_there = devices.iter().any(|device| device["path"] == *path);
-        if !is_there {
-            devices
-                .push(json!({"path": path, "type": "c", "major": major, "minor": minor, "fileMode": 0o666,
-                                "uid": 0, "gid": 0}));
-        }
+        let node = json!({"path": path, "type": "c", "major": major, "minor": minor, "fileMode": 0o666, "uid": 0, "gid": 0});
+        // One that the user asked for has the host's mode, which keeps QEMU's user out.
+        devices.retain(|device| device["path"] != *path);
+        devices.push(node);
     }
     let resources = object(linux, "resources");
     make_room(resources, &settings.hardware);

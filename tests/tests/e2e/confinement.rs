@@ -39,6 +39,15 @@ fn host_side(container: &Container) -> Result<BTreeMap<String, Status>> {
     Ok(statuses.into_iter().map(|status| (status.field("Name").to_owned(), status)).collect())
 }
 
+/// Rights belong to threads: all of a process have the same.
+fn threads(status: &Status) -> Result<Vec<Status>> {
+    let pid: i32 = status.field("Pid").parse()?;
+    let tasks = fs_err::read_dir(format!("/proc/{pid}/task"))?.flatten();
+    let ids = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok());
+    // A thread can end while it is looked at.
+    Ok(ids.filter_map(|id| Status::of(id).ok()).collect())
+}
+
 /// What virtiofsd keeps to serve every user's files: CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, SETGID, SETUID,
 /// MKNOD, SETFCAP.
 const FILE_SERVER: u64 = 0x8800_00df;
@@ -62,7 +71,10 @@ fn every_process_is_confined_whatever_the_user_asks_for() -> Result<()> {
         let host_side = host_side(&container)?;
         let process = |name: &str| host_side.get(name).with_context(|| format!("no process {name}"));
         let (proxy, qemu) = (process("proxy")?, process("qemu-system-x86")?);
-        for (name, status) in &host_side {
+        let all = host_side.values().map(threads).collect::<Result<Vec<_>>>()?;
+        for status in all.iter().flatten() {
+            let process = host_side.values().find(|process| process.field("Pid") == status.field("Tgid"));
+            let name = process.map_or("", |process| process.field("Name"));
             assert_eq!(status.field("NoNewPrivs"), "1", "{name}");
             assert_eq!(status.field("Seccomp"), "2", "{name}");
             let set = |set: &str| u64::from_str_radix(status.field(set), 16);
@@ -72,6 +84,10 @@ fn every_process_is_confined_whatever_the_user_asks_for() -> Result<()> {
             }
             assert_eq!(set("CapBnd")?, 0, "{name}");
         }
+        assert!(
+            all.iter()
+                .all(|threads| threads.windows(2).all(|two| two[0].field("Uid") == two[1].field("Uid")))
+        );
         let users = [proxy.user(), qemu.user()];
         assert!(users.iter().all(|user| user.is_some_and(|user| user >= 0x7000_0000)), "{users:?}");
         assert_ne!(proxy.user(), qemu.user());

@@ -98,6 +98,40 @@ fn masked_paths_show_nothing() -> Result<()> {
 
 #[test]
 #[ignore = "needs the sandbox: run `make test`"]
+fn unmasked_paths_are_unmasked() -> Result<()> {
+    let list = "for p in /proc/sysrq-trigger /proc/sys /proc/bus /proc/fs /proc/irq /proc/keys; do \
+                grep -q \" $p \" /proc/mounts && echo $p is covered; done; \
+                echo 1000 > /proc/sys/vm/swappiness 2>/dev/null; echo done";
+    same_as_runc(&[], list)?;
+    same_as_runc(&["--security-opt", "systempaths=unconfined"], list)
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn limits_of_every_kind() -> Result<()> {
+    let options: Vec<String> = [
+        "cpu=100",
+        "data=100000000:200000000",
+        "fsize=1000000",
+        "locks=100",
+        "memlock=1000:2000",
+        "msgqueue=1000",
+        "nice=1",
+        "rss=1000",
+        "rtprio=1",
+        "rttime=1000",
+        "sigpending=100",
+        "stack=8000000:9000000",
+    ]
+    .iter()
+    .flat_map(|limit| ["--ulimit".to_owned(), (*limit).to_owned()])
+    .collect();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    same_as_runc(&options, "grep -v -e 'open files' -e 'processes' -e 'address space' /proc/self/limits")
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
 fn a_debian_image_runs_and_has_many_variables() -> Result<()> {
     let bed = Bed::shared()?;
     let variables: Vec<String> = (0..1000).map(|number| format!("V{number}={}", "x".repeat(1000))).collect();

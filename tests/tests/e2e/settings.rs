@@ -2,6 +2,9 @@
 
 use anyhow::Result;
 use runq_tests::bed::Bed;
+use runq_tests::command;
+use runq_tests::docker::LIMIT;
+use std::process::Command;
 
 #[test]
 #[ignore = "needs the sandbox: run `make test`"]
@@ -41,6 +44,66 @@ fn bad_values_are_refused_with_the_name_and_what_is_allowed() -> Result<()> {
     Ok(())
 }
 
+/// What the installed runq says to the creation of a container, which nothing comes of.
+fn refusal(bed: &Bed, args: &[&str], annotations: serde_json::Value, env: &[&str]) -> Result<String> {
+    let bundle = tempfile::tempdir()?;
+    let spec = serde_json::json!({"ociVersion": "1.0.2", "annotations": annotations,
+        "process": {"args": ["true"], "cwd": "/", "user": {}, "env": env}, "root": {"path": "rootfs"}});
+    fs_err::write(bundle.path().join("config.json"), serde_json::to_vec(&spec)?)?;
+    let mut runq = Command::new(bed.sandbox.prefix().join("runq"));
+    runq.args(args).args(["create", "--bundle"]).arg(bundle.path()).arg("settings-test");
+    let finished = command::run(&mut runq, &[], LIMIT)?;
+    assert_ne!(finished.code, 0, "{finished:?}");
+    assert!(!bundle.path().join("runq.json").exists());
+    Ok(finished.stderr_text())
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn the_admins_file_his_bounds_and_annotations_are_heard() -> Result<()> {
+    let bed = Bed::shared()?;
+    let none = || serde_json::json!({});
+    let file = tempfile::NamedTempFile::new()?;
+    let config = file.path().display().to_string();
+    fs_err::write(file.path(), "cpus = 2\n")?;
+    let said = refusal(&bed, &["--config", &config], none(), &[])?;
+    assert!(
+        said.contains(&config) && said.contains("cpus is no setting: expected one of cpu, mem,"),
+        "{said}"
+    );
+
+    fs_err::write(file.path(), "max-cpu = 2\nmax-mem = 512\n")?;
+    let said = refusal(&bed, &["--config", &config], none(), &["RUNQ_CPU=3"])?;
+    assert!(said.contains("RUNQ_CPU=3: expected at most 2 vCPUs"), "{said}");
+    let annotation = serde_json::json!({"io.runq.mem": "600"});
+    let said = refusal(&bed, &["--config", &config], annotation.clone(), &[])?;
+    assert!(said.contains("io.runq.mem=600: expected at most 512 MiB"), "{said}");
+    // runtimeArgs come before the file.
+    let said = refusal(&bed, &["--config", &config, "--max-mem", "550"], annotation, &[])?;
+    assert!(said.contains("at most 550 MiB"), "{said}");
+
+    let said = refusal(&bed, &[], serde_json::json!({"io.runq.accel": "tcg"}), &[])?;
+    assert!(said.contains("io.runq.accel: the image could have set this"), "{said}");
+    let said = refusal(&bed, &["--allow", "accel"], serde_json::json!({"io.runq.accel": "warp"}), &[])?;
+    assert!(said.contains("io.runq.accel=warp: expected kvm or tcg"), "{said}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn features_are_runcs_but_for_what_a_vm_changes() -> Result<()> {
+    let bed = Bed::shared()?;
+    let features = command::output(Command::new(bed.sandbox.prefix().join("runq")).arg("features"), LIMIT)?;
+    let features: serde_json::Value = serde_json::from_str(&features)?;
+    let runc: serde_json::Value =
+        serde_json::from_str(&command::output(Command::new("runc").arg("features"), LIMIT)?)?;
+    assert_eq!(features["mountOptions"], runc["mountOptions"]);
+    assert_eq!(features["linux"]["seccomp"]["operators"], runc["linux"]["seccomp"]["operators"]);
+    assert!(!features.to_string().contains("SCMP_ACT_NOTIFY"));
+    assert_eq!(features["potentiallyUnsafeConfigAnnotations"], serde_json::json!(["io.runq."]));
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs the sandbox: run `make test`"]
 fn what_would_break_the_isolation_is_refused() -> Result<()> {
@@ -52,6 +115,7 @@ fn what_would_break_the_isolation_is_refused() -> Result<()> {
         ["--network", &joined],
         ["--pid", "host"],
         ["--ipc", "host"],
+        ["--uts", "host"],
         ["--privileged", "--init=false"],
         ["--network", "host"],
     ] {

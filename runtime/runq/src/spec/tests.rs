@@ -131,6 +131,22 @@ fn refuses_what_a_vm_cannot_share() {
 }
 
 #[test]
+fn a_device_that_the_user_asked_for_is_open_to_qemu() {
+    let mut spec = read("plain.json");
+    spec["linux"]["devices"] = json!([
+        {"path": "/dev/kvm", "type": "c", "major": 10, "minor": 232, "fileMode": 0o660, "gid": 106},
+        {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}]);
+    let rewritten = rewrite(spec, &Settings::default(), &host(), ("id", None)).unwrap().spec;
+    let devices = rewritten["linux"]["devices"].as_array().unwrap();
+    let modes: Vec<_> =
+        devices.iter().map(|device| (device["path"].as_str().unwrap(), &device["fileMode"])).collect();
+    assert_eq!(
+        modes,
+        [("/dev/fuse", &json!(null)), ("/dev/kvm", &json!(0o666)), ("/dev/net/tun", &json!(0o666))]
+    );
+}
+
+#[test]
 fn shared_memory_of_the_engine_becomes_a_tmpfs_of_its_size() {
     let mut spec = read("plain.json");
     let shm =
