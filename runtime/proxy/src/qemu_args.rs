@@ -34,6 +34,8 @@ pub(crate) enum ShareDevice {
 pub(crate) struct NetDevice {
     /// Open tap character device.
     pub(crate) tap: RawFd,
+    /// Open `/dev/vhost-net`, by which the host's kernel moves the packets.
+    pub(crate) vhost: Option<RawFd>,
     /// Hardware address in the guest.
     pub(crate) mac: MacAddress,
 }
@@ -64,7 +66,8 @@ pub(crate) fn qemu_args(machine: &Machine, hardware: &Hardware, devices: &Device
     args.option("-object", "rng-random,id=random,filename=/dev/urandom");
     args.option("-device", format!("{}-{suffix},rng=random", machine.random_device));
     for (number, net) in devices.nets.iter().enumerate() {
-        args.option("-netdev", format!("tap,id=net{number},fd={},vhost=off", net.tap));
+        let vhost = net.vhost.map_or_else(|| "off".to_owned(), |fd| format!("on,vhostfd={fd}"));
+        args.option("-netdev", format!("tap,id=net{number},fd={},vhost={vhost}", net.tap));
         let mut device = format!("virtio-net-{suffix},netdev=net{number},mac={}", net.mac);
         for option in &machine.net_device_options {
             device.push(',');
@@ -166,7 +169,7 @@ mod tests {
     #[test]
     fn one_vcpu_one_network_under_tcg() {
         let hardware = Hardware { vcpus: 1, memory_mib: 256, accel: Accel::Tcg };
-        let nets = vec![NetDevice { tap: 13, mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]) }];
+        let nets = vec![NetDevice { tap: 13, vhost: None, mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]) }];
         let devices = Devices { channel: 10, console: 11, share: ShareDevice::Virtiofs(12), nets };
         assert_golden("x86_64", &hardware, &devices, "x86_64-tcg.args");
     }
@@ -174,7 +177,7 @@ mod tests {
     #[test]
     fn one_vcpu_one_network_on_s390x() {
         let hardware = Hardware { vcpus: 1, memory_mib: 256, accel: Accel::Kvm };
-        let nets = vec![NetDevice { tap: 13, mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]) }];
+        let nets = vec![NetDevice { tap: 13, vhost: None, mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]) }];
         let devices = Devices { channel: 10, console: 11, share: ShareDevice::Virtiofs(12), nets };
         assert_golden("s390x", &hardware, &devices, "s390x-kvm.args");
     }
@@ -183,8 +186,8 @@ mod tests {
     fn four_vcpus_two_networks_under_kvm() {
         let hardware = Hardware { vcpus: 4, memory_mib: 2048, accel: Accel::Kvm };
         let nets = vec![
-            NetDevice { tap: 13, mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]) },
-            NetDevice { tap: 14, mac: MacAddress([2, 0x42, 0xac, 0x12, 0, 2]) },
+            NetDevice { tap: 13, vhost: Some(15), mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]) },
+            NetDevice { tap: 14, vhost: Some(16), mac: MacAddress([2, 0x42, 0xac, 0x12, 0, 2]) },
         ];
         let devices = Devices { channel: 10, console: 11, share: ShareDevice::Virtiofs(12), nets };
         assert_golden("x86_64", &hardware, &devices, "x86_64-kvm.args");

@@ -7,7 +7,7 @@ use crate::network::Tap;
 use crate::qemu_args::{Devices, NetDevice, ShareDevice, qemu_args};
 use crate::share;
 use anyhow::Context;
-use runq_contract::vm_config::Hardware;
+use runq_contract::vm_config::{Accel, Hardware};
 use runq_sys::capabilities::Rights;
 use runq_sys::command::{ChildSetup, prepare};
 use std::cell::RefCell;
@@ -72,11 +72,17 @@ pub(crate) fn start(
     let (console, console_qemu) = UnixStream::pair().context("cannot make the console's socket pair")?;
     let (messages, messages_qemu) =
         UnixStream::pair().context("cannot make a socket pair for QEMU's messages")?;
+    let vhost = taps.iter().map(|_| vhost_net(hardware)).collect::<anyhow::Result<Vec<_>>>()?;
+    let net = |(tap, vhost): (&Tap, &Option<OwnedFd>)| NetDevice {
+        tap: tap.fd.as_raw_fd(),
+        vhost: vhost.as_ref().map(AsRawFd::as_raw_fd),
+        mac: tap.mac,
+    };
     let devices = Devices {
         channel: channel_qemu.as_raw_fd(),
         console: console_qemu.as_raw_fd(),
         share: share.device(),
-        nets: taps.iter().map(|tap| NetDevice { tap: tap.fd.as_raw_fd(), mac: tap.mac }).collect(),
+        nets: taps.iter().zip(&vhost).map(net).collect(),
     };
     let mut inherit = vec![channel_qemu.into(), console_qemu.into()];
     let program = Path::new("/").join(&machine.qemu);
@@ -94,11 +100,21 @@ pub(crate) fn start(
     };
     inherit.extend(share.into_descriptor());
     inherit.extend(taps.into_iter().map(|tap| tap.fd));
+    inherit.extend(vhost.into_iter().flatten());
     let setup = ChildSetup { inherit, die_with_parent: true, rights };
     let child = prepare(&mut command, setup)
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
     Ok(Qemu { child, channel, console, messages })
+}
+
+/// The kernel's part of a network device, where `runq` found that the host has one. It needs KVM's interrupts.
+fn vhost_net(hardware: &Hardware) -> anyhow::Result<Option<OwnedFd>> {
+    let path = Path::new("/dev/vhost-net");
+    if hardware.accel != Accel::Kvm || !path.exists() {
+        return Ok(None);
+    }
+    Ok(Some(fs_err::OpenOptions::new().read(true).write(true).open(path)?.into_parts().0.into()))
 }
 
 /// The last bytes of what the VM said, for the moment when it fails.

@@ -23,6 +23,7 @@ pub(crate) fn inspect(vm_config: &Path, spec: &Value) -> anyhow::Result<Host> {
         vm_config: vm_config.display().to_string(),
         macvtap_major: major(&fs_err::read_to_string("/proc/devices")?, "macvtap"),
         has_tun: Path::new("/dev/net/tun").exists(),
+        has_vhost_net: Path::new("/dev/vhost-net").exists(),
         network: spec::joined_network(spec).map(whose_network).transpose()?.unwrap_or(Network::Own),
         shm_bytes: spec::bound_shm(spec).map(file_system_bytes).transpose()?,
     })

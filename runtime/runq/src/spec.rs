@@ -25,6 +25,7 @@ const MARK: &str = "io.runq.rewritten";
 /// Character device numbers, rwm (Linux `Documentation/admin-guide/devices.txt`).
 const TUN: (u64, u64) = (10, 200);
 const KVM: (u64, u64) = (10, 232);
+const VHOST_NET: (u64, u64) = (10, 238);
 
 /// Whose network namespace a container gets. Docker 20.10 makes one for each container, later versions and other
 /// callers have it joined by a path, as they do with that of the host or of another container.
@@ -49,6 +50,8 @@ pub(crate) struct Host {
     pub(crate) macvtap_major: Option<u64>,
     /// Whether there is `/dev/net/tun`.
     pub(crate) has_tun: bool,
+    /// Whether there is `/dev/vhost-net`.
+    pub(crate) has_vhost_net: bool,
     /// Whether the assets have modules for the guest's kernel.
     pub(crate) has_modules: bool,
     /// Whether the host's kernel has seccomp.
@@ -167,6 +170,7 @@ fn rewrite_linux(linux: &mut Map<String, Value>, settings: &Settings, host: &Hos
     let mut nodes = Vec::new();
     if uses_kvm {
         nodes.push(("/dev/kvm", KVM));
+        nodes.extend(host.has_vhost_net.then_some(("/dev/vhost-net", VHOST_NET)));
     }
     if host.has_tun {
         nodes.push(("/dev/net/tun", TUN));

@@ -14,6 +14,7 @@ fn host() -> Host {
         vm_config: "/bundle/runq.json".to_owned(),
         macvtap_major: Some(246),
         has_tun: true,
+        has_vhost_net: false,
         has_modules: true,
         has_seccomp: true,
         seccomp_archs: Vec::new(),
@@ -128,6 +129,22 @@ fn refuses_what_a_vm_cannot_share() {
     let hook = |spec: &mut Value| spec["hooks"]["startContainer"] = json!([{"path": "/evil"}]);
     assert!(refused(hook).starts_with("a startContainer hook"));
     assert!(refused(|spec| spec["linux"]["intelRdt"] = json!({"closID": "x"})).starts_with("Intel RDT"));
+}
+
+#[test]
+fn vhost_goes_with_kvm_where_the_host_has_it() {
+    let host = Host { has_vhost_net: true, ..host() };
+    for (accel, expected) in [(Accel::Kvm, true), (Accel::Tcg, false)] {
+        let mut settings = Settings::default();
+        settings.hardware.accel = accel;
+        let rewritten = rewrite(read("plain.json"), &settings, &host, ("id", None)).unwrap().spec;
+        let has = |list: &Value, name: &str, value: Value| {
+            list.as_array().unwrap().iter().any(|item| item[name] == value)
+        };
+        let linux = &rewritten["linux"];
+        assert_eq!(has(&linux["devices"], "path", json!("/dev/vhost-net")), expected);
+        assert_eq!(has(&linux["resources"]["devices"], "minor", json!(238)), expected);
+    }
 }
 
 #[test]
