@@ -9,6 +9,8 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// Name of the bundle when nobody says otherwise.
+const OUTPUT: &str = "bundle.tar.zst";
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// A build in the making; what it leaves goes with this value.
@@ -39,7 +41,13 @@ impl Build {
     /// The bundle, written or not.
     #[must_use]
     pub fn output(&self) -> PathBuf {
-        self.dir.path().join("out/bundle.tar.zst")
+        self.path(OUTPUT)
+    }
+
+    /// A file of the output directory.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("out").join(name)
     }
 
     /// Directory of the cache.
@@ -48,18 +56,52 @@ impl Build {
         self.dir.path().join("cache")
     }
 
-    /// The command `build`, for a caller who runs it himself.
+    /// The command `build`, for a caller who runs it himself, with the name of its bundle.
     ///
     /// # Errors
     /// When the sandbox's signing key cannot be made.
-    pub fn command(&self) -> Result<Command> {
+    pub fn command_to(&self, output: &str) -> Result<Command> {
         fs_err::create_dir_all(self.dir.path().join("out"))?;
-        let mut build = bundle::runq_assets();
-        build.args(["build", "--arch", workspace::ARCH, "--recipe"]).arg(&self.recipe);
-        build.args(["--mirror", &self.mirror, "--binaries"]).arg(workspace::target().join("dist"));
-        build.arg("--key").arg(bundle::secret_key()?).arg("--cache").arg(self.cache());
-        build.arg("-o").arg(self.output()).args(&self.options);
+        let (own, target) = (self.dir.path().join("given"), workspace::target());
+        let given = own.exists();
+        let mut build =
+            if given { Command::new(own.join("dist/runq-assets")) } else { bundle::runq_assets() };
+        let (key, recipe) = if given {
+            (own.join("sandbox.key"), own.join(self.recipe.file_name().unwrap_or_default()))
+        } else {
+            (bundle::secret_key()?, self.recipe.clone())
+        };
+        build.args(["build", "--arch", workspace::ARCH, "--recipe"]).arg(recipe);
+        build.args(["--mirror", &self.mirror, "--binaries"]);
+        build.arg(if given { own.join("dist") } else { target.join("dist") });
+        build.arg("--key").arg(key).arg("--cache").arg(self.cache());
+        build.arg("-o").arg(self.path(output)).args(&self.options);
         Ok(build)
+    }
+
+    /// Copies all that a build reads to where another user can read it, and gives him the directory.
+    ///
+    /// # Errors
+    /// When something cannot be copied, or we are not root.
+    pub fn give_to(&self, user: u32) -> Result<()> {
+        let own = self.dir.path().join("given");
+        fs_err::create_dir_all(self.dir.path().join("out"))?;
+        fs_err::create_dir_all(&own)?;
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(bundle::secret_key()?).arg(&self.recipe).arg(self.recipe.with_extension("asc"));
+        command::output(copy.arg(&own), LIMIT)?;
+        command::output(Command::new("cp").arg("-a").arg(workspace::dist()).arg(own.join("dist")), LIMIT)?;
+        let mut give = Command::new("chown");
+        command::output(give.args(["-R", &format!("{user}:{user}")]).arg(self.dir.path()), LIMIT)?;
+        Ok(())
+    }
+
+    /// The contents of all files of the cache.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn cached(&self) -> Result<Vec<Vec<u8>>> {
+        files(&self.cache())?.iter().map(|path| Ok(fs_err::read(path)?)).collect()
     }
 
     /// Runs `build` to its end, whatever that is.
@@ -67,7 +109,7 @@ impl Build {
     /// # Errors
     /// When it does not end in time.
     pub fn run(&self) -> Result<Finished> {
-        command::run(&mut self.command()?, &[], LIMIT)
+        command::run(&mut self.command_to(OUTPUT)?, &[], LIMIT)
     }
 
     /// Runs a build that has to be refused with an error that says all of `words` and what to do, and that must leave
@@ -86,10 +128,11 @@ impl Build {
         ensure!(error.contains("\nhint: "), "the error does not say what to do: {error}");
         let left = files(&self.dir.path().join("out"))?;
         ensure!(left.is_empty(), "a refused build left {left:?}");
-        for path in files(&self.cache())? {
-            let content = fs_err::read(&path)?;
-            ensure!(!forbidden.contains(&&*content), "{} has refused content", path.display());
-        }
+        let cached = self.cached()?;
+        ensure!(
+            !forbidden.iter().any(|content| cached.iter().any(|kept| kept == content)),
+            "refused content is in the cache"
+        );
         Ok(())
     }
 }

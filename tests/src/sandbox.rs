@@ -3,6 +3,7 @@
 //! [`Sandbox::up`] brought. A Docker that the host already has is not used; the one thing that both share are
 //! Docker's chains of the packet filter, which a starting dockerd makes anew.
 
+mod beside;
 mod network;
 mod state;
 mod teardown;

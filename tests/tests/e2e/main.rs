@@ -4,7 +4,9 @@
 //! `RUNQ_TEST_RUNTIME` names the runtime under test (`runq` when absent), `RUNQ_TEST_IMAGE` an image with busybox for it.
 
 mod air_gap;
+mod assets_network;
 mod assets_refusals;
+mod assets_ubuntu;
 mod bundle;
 mod confinement;
 mod daemon_json;
