@@ -1,71 +1,105 @@
-//! The figures that decide whether runq is fast enough: medians over several runs. On the host, in a sandbox
-//! that is up; the machine should have nothing else to do.
+//! The figures that decide whether runq is fast and small enough: medians over several runs, beside runc and bare QEMU in the
+//! same minutes. On the host, in a sandbox that is up; the machine should have nothing else to do.
+
+mod figures;
 
 use crate::docker::Docker;
-use crate::{bare_qemu, command, report};
-use anyhow::{Context, Result, bail};
+use crate::{bare_qemu, command, report, workspace};
+use anyhow::{Context, Result};
+use figures::{FIGURES, Figure};
+use serde_json::json;
+use std::fmt::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+/// Runs of each figure.
 const RUNS: usize = 5;
-const LIMIT: Duration = Duration::from_secs(120);
 
-/// How much the throughput test writes.
-const MEBIBYTES: u32 = 64;
+const LIMIT: Duration = Duration::from_secs(180);
 
-/// Measures and gives a table.
+/// The runtimes that are compared, those that the daemon knows; the first is the measure.
+const RUNTIMES: [&str; 3] = ["runc", "runq", "runq-9p"];
+
+/// A figure under each runtime.
+struct Row {
+    figure: &'static Figure,
+    medians: Vec<f64>,
+}
+
+/// Measures, writes `bench.json` in the target directory and gives a table.
 ///
 /// # Errors
 /// When a run fails.
 pub fn run(docker: &Docker, prefix: &Path, accel: &str) -> Result<String> {
     report::step(format_args!("bench: medians of {RUNS}, accelerator {accel}"));
-    let bare = median(|| bare_qemu::boot(prefix, accel, LIMIT))?;
-    report::detail("bare QEMU done");
-    let runc = median(|| container(docker, "runc"))?;
-    let runq = median(|| container(docker, "runq"))?;
-    report::detail("docker run done");
-    let stdout = median(|| stdout(docker))?.saturating_sub(runq);
-    let aim = (bare + runc).mul_f64(1.3);
-    let rate = f64::from(MEBIBYTES) / stdout.as_secs_f64();
-    Ok(format!(
-        "docker run --rm --runtime runq busybox true  {:>8} ms\n\
-         the same with runc                           {:>8} ms\n\
-         bare QEMU until the first line of init       {:>8} ms\n\
-         aim: 1.3 x (bare QEMU + runc)                {:>8} ms\n\
-         standard output                              {rate:>8.1} MiB/s\n",
-        runq.as_millis(),
-        runc.as_millis(),
-        bare.as_millis(),
-        aim.as_millis(),
-    ))
-}
-
-fn container(docker: &Docker, runtime: &str) -> Result<Duration> {
-    timed(docker, &["run", "--rm", "--runtime", runtime, "busybox", "true"], 0)
-}
-
-fn stdout(docker: &Docker) -> Result<Duration> {
-    let write = format!("dd if=/dev/zero bs=1M count={MEBIBYTES} 2>/dev/null");
-    let bytes = usize::try_from(MEBIBYTES)? << 20;
-    timed(
-        docker,
-        &["run", "--rm", "--log-driver", "none", "--runtime", "runq", "busybox", "sh", "-c", &write],
-        bytes,
-    )
-}
-
-fn timed(docker: &Docker, args: &[&str], expected_bytes: usize) -> Result<Duration> {
-    let start = Instant::now();
-    let finished = command::run(docker.command().args(args), &[], LIMIT)?;
-    let time = start.elapsed();
-    if finished.code != 0 || finished.stdout.len() != expected_bytes {
-        bail!("docker {}: code {}, {}", args.join(" "), finished.code, finished.stderr_text());
+    let boots = (0..RUNS).map(|_| Ok(bare_qemu::boot(prefix, accel, LIMIT)?.as_secs_f64()));
+    let bare = median(boots.collect::<Result<_>>()?)?;
+    let known = docker.output(&["info", "--format", "{{range $name, $_ := .Runtimes}}{{$name}} {{end}}"])?;
+    let runtimes: Vec<&str> =
+        RUNTIMES.into_iter().filter(|runtime| known.split(' ').any(|name| name == *runtime)).collect();
+    let mut rows = Vec::new();
+    for figure in &FIGURES {
+        report::detail(figure.name);
+        let medians = runtimes.iter().map(|runtime| {
+            let runs = (0..figure.runs).map(|_| (figure.measure)(docker, runtime));
+            median(runs.collect::<Result<_>>().with_context(|| format!("{} under {runtime}", figure.name))?)
+        });
+        rows.push(Row { figure, medians: medians.collect::<Result<_>>()? });
     }
-    Ok(time)
+    let installed_mib = installed_mib(prefix)?;
+    let file = workspace::target().join("bench.json");
+    fs_err::write(&file, format!("{:#}\n", as_json(&runtimes, &rows, bare, installed_mib)))?;
+    let mut text = table(&runtimes, &rows)?;
+    writeln!(
+        text,
+        "bare QEMU until the first line of init: {bare:.2} s; aim for `docker run`: 1.3 x (bare QEMU + runc)"
+    )?;
+    writeln!(text, "installed: {installed_mib} MiB; all figures: {}", file.display())?;
+    Ok(text)
 }
 
-fn median(mut run: impl FnMut() -> Result<Duration>) -> Result<Duration> {
-    let mut times = (0..RUNS).map(|_| run()).collect::<Result<Vec<_>>>()?;
-    times.sort_unstable();
-    times.get(RUNS / 2).copied().context("no runs")
+fn table(runtimes: &[&str], rows: &[Row]) -> Result<String> {
+    let mut text = format!("{:<42}{:<9}", "", "");
+    for runtime in runtimes {
+        write!(text, "{runtime:>10}")?;
+    }
+    text.push_str("   runq/runc\n");
+    for Row { figure, medians } in rows {
+        write!(text, "{:<42}{:<9}", figure.name, figure.unit)?;
+        for value in medians {
+            write!(text, "{value:>10.2}")?;
+        }
+        let ratio = medians.get(1).zip(medians.first()).map(|(runq, runc)| runq / runc);
+        writeln!(text, "{:>12.2}", ratio.context("neither runc nor runq was measured")?)?;
+    }
+    Ok(text)
+}
+
+fn as_json(runtimes: &[&str], rows: &[Row], bare: f64, installed_mib: u64) -> serde_json::Value {
+    let figures = rows.iter().map(|Row { figure, medians }| {
+        let values =
+            runtimes.iter().zip(medians).map(|(runtime, value)| ((*runtime).to_owned(), json!(value)));
+        json!({
+            "name": figure.name,
+            "unit": figure.unit,
+            "runs": figure.runs,
+            "medians": values.collect::<serde_json::Map<_, _>>(),
+        })
+    });
+    json!({
+        "bare_qemu_boot_seconds": bare,
+        "installed_mib": installed_mib,
+        "figures": figures.collect::<Vec<_>>(),
+    })
+}
+
+fn installed_mib(prefix: &Path) -> Result<u64> {
+    let mut du = std::process::Command::new("du");
+    let sizes = command::output(du.args(["-sm"]).arg(prefix.join("current/")), LIMIT)?;
+    sizes.split_whitespace().next().context("du said nothing")?.parse().context("du printed no number")
+}
+
+fn median(mut values: Vec<f64>) -> Result<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().context("no runs")
 }
