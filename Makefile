@@ -105,6 +105,9 @@ sandbox-down: ## end it and remove every trace
 demo: build ## the sandbox, and two VMs that talk
 	$(SANDBOX) demo --distro $(DISTRO) --accel $(ACCEL)
 
+soak: build ## 500 containers one by one and 20 at once: nothing is left
+	RUNQ_SANDBOX=$(TARGET)/sandbox-soak $(SANDBOX) soak --distro debian --accel tcg
+
 bench: build ## start-up times and throughput
 	$(SANDBOX) bench --distro $(DISTRO) --accel $(ACCEL)
 

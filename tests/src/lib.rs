@@ -26,6 +26,7 @@ pub mod report;
 pub mod s390x_host;
 pub mod sandbox;
 pub mod small_bundle;
+pub mod soak;
 pub mod terminal;
 pub mod ubuntu_archive;
 pub mod workspace;

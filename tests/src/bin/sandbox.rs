@@ -4,11 +4,12 @@
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use runq_tests::bare_qemu::Accel;
+use runq_tests::bed::Bed;
 use runq_tests::bundle::Bundle;
 use runq_tests::distribution::Distribution;
 use runq_tests::docker_release::DockerRelease;
 use runq_tests::sandbox::Sandbox;
-use runq_tests::{bench, command, demo, images, installer_bench, report};
+use runq_tests::{bench, command, demo, images, installer_bench, report, soak};
 use std::process::{Command, ExitCode};
 
 /// A private Docker with runq in it.
@@ -36,6 +37,17 @@ enum Action {
     Bench(Choices),
     /// Measure the installer alone, with the bundle that is there
     BenchInstaller,
+    /// Start the sandbox, run many containers, expect nothing to be left, and end the sandbox.
+    Soak {
+        #[command(flatten)]
+        choices: Choices,
+        /// One after the other.
+        #[arg(long, default_value_t = 500)]
+        sequential: u32,
+        /// At once.
+        #[arg(long, default_value_t = 20)]
+        parallel: u32,
+    },
     /// Run a command with the sandbox up, and end the sandbox whatever comes of it.
     Run {
         #[command(flatten)]
@@ -96,6 +108,11 @@ fn act(action: Action) -> Result<()> {
         Action::BenchInstaller => {
             say(&installer_bench::run()?);
             Ok(())
+        }
+        Action::Soak { choices, sequential, parallel } => {
+            let result = up(&sandbox, &choices).and_then(|_| soak::run(&Bed::alone()?, sequential, parallel));
+            let end = sandbox.down();
+            result.and(end)
         }
         Action::Run { choices, command } => run(&sandbox, &choices, &command),
     }

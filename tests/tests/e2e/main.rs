@@ -26,5 +26,6 @@ mod seccomp;
 mod settings;
 mod signals;
 mod sizing;
+mod soak;
 mod terminal;
 mod volume;
