@@ -62,21 +62,48 @@ impl Build {
     /// When the sandbox's signing key cannot be made.
     pub fn command_to(&self, output: &str) -> Result<Command> {
         fs_err::create_dir_all(self.dir.path().join("out"))?;
-        let (own, target) = (self.dir.path().join("given"), workspace::target());
-        let given = own.exists();
-        let mut build =
-            if given { Command::new(own.join("dist/runq-assets")) } else { bundle::runq_assets() };
-        let (key, recipe) = if given {
-            (own.join("sandbox.key"), own.join(self.recipe.file_name().unwrap_or_default()))
-        } else {
-            (bundle::secret_key()?, self.recipe.clone())
+        let given = self.given();
+        let mut build = match given.exists() {
+            true => Command::new(given.join("dist/runq-assets")),
+            false => bundle::runq_assets(),
         };
-        build.args(["build", "--arch", workspace::ARCH, "--recipe"]).arg(recipe);
-        build.args(["--mirror", &self.mirror, "--binaries"]);
-        build.arg(if given { own.join("dist") } else { target.join("dist") });
-        build.arg("--key").arg(key).arg("--cache").arg(self.cache());
+        self.add_source(build.arg("build"));
+        match given.exists() {
+            true => {
+                build.arg("--binaries").arg(given.join("dist")).arg("--key").arg(given.join("sandbox.key"))
+            }
+            false => build
+                .arg("--binaries")
+                .arg(workspace::target().join("dist"))
+                .arg("--key")
+                .arg(bundle::secret_key()?),
+        };
         build.arg("-o").arg(self.path(output)).args(&self.options);
         Ok(build)
+    }
+
+    /// Locks what this build takes, and gives the lock.
+    ///
+    /// # Errors
+    /// When the asset builder refuses.
+    pub fn lock(&self) -> Result<PathBuf> {
+        let lock = self.dir.path().join("lock");
+        let mut command = bundle::runq_assets();
+        self.add_source(command.arg("lock"));
+        command::output(command.arg("-o").arg(&lock), LIMIT)?;
+        Ok(lock)
+    }
+
+    fn add_source(&self, command: &mut Command) {
+        let given = self.given().join(self.recipe.file_name().unwrap_or_default());
+        let recipe = if given.exists() { given } else { self.recipe.clone() };
+        command.args(["--arch", workspace::ARCH, "--recipe"]).arg(recipe);
+        command.args(["--mirror", &self.mirror, "--cache"]).arg(self.cache());
+    }
+
+    /// What another user can read, see [`Self::give_to`].
+    fn given(&self) -> PathBuf {
+        self.dir.path().join("given")
     }
 
     /// Copies all that a build reads to where another user can read it, and gives him the directory.
@@ -84,7 +111,7 @@ impl Build {
     /// # Errors
     /// When something cannot be copied, or we are not root.
     pub fn give_to(&self, user: u32) -> Result<()> {
-        let own = self.dir.path().join("given");
+        let own = self.given();
         fs_err::create_dir_all(self.dir.path().join("out"))?;
         fs_err::create_dir_all(&own)?;
         let mut copy = Command::new("cp");

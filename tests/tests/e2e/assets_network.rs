@@ -1,5 +1,5 @@
-//! Downloads of the asset builder: builders share a cache, and none of it needs root or runs
-//! anything. Against the test's Ubuntu archive on loopback.
+//! The asset builder and its surroundings: builders share a cache, and none of it needs root, runs
+//! anything or, once all is cached and locked, needs a network. Against the test's Ubuntu archive on loopback.
 
 use anyhow::Result;
 use runq_tests::assets::Build;
@@ -27,7 +27,7 @@ fn traced(build: &Build, output: &str) -> Result<Command> {
 
 #[test]
 #[ignore = "needs the sandbox: run `make test`"]
-fn two_builders_without_root_share_a_cache_and_run_nothing() -> Result<()> {
+fn builders_share_a_cache_need_no_root_run_nothing_and_once_locked_need_no_network() -> Result<()> {
     let archive = UbuntuArchive::serve()?;
     let build = Build::new(&archive.recipe(&archive.fingerprint)?, &archive.mirror())?;
     build.give_to(NOBODY)?;
@@ -42,6 +42,15 @@ fn two_builders_without_root_share_a_cache_and_run_nothing() -> Result<()> {
     }
     let read = |name: &str| fs_err::read(build.path(name));
     assert!(read("first")? == read("second")?, "two builds of the same are not the same");
+    let lock = build.lock()?;
+    let asked = archive.server.requests().len();
+    let locked = build.command_to("offline")?;
+    let mut offline = Command::new("unshare");
+    offline.arg("--net").arg(locked.get_program()).args(locked.get_args());
+    offline.args(["--locked", "--offline", "--lock"]).arg(&lock);
+    command::output(&mut offline, LIMIT)?;
+    assert_eq!(archive.server.requests().len(), asked, "an offline build asks the archive");
+    assert!(read("first")? == read("offline")?, "a locked build is not what the index gave");
     for trace in ["first.trace", "second.trace"] {
         let trace = String::from_utf8(read(trace)?)?;
         let (first, more) = trace.trim_end().split_once('\n').unwrap_or((&trace, ""));
