@@ -20,6 +20,7 @@ const EXAMPLES: &str = "Examples:
   runq-assets lock --arch x86_64 --distro debian
   runq-assets fetch --arch x86_64 --distro debian --locked
   runq-assets verify runq.tar.zst --public-key release.pub
+  runq-assets push runq-1.0.0-x86_64.tar.zst runq-1.0.0-s390x.tar.zst oci://registry.example.com/runq:1.0.0 --public-key release.pub
   runq-assets list runq.tar.zst --public-key release.pub";
 
 #[derive(Debug, Subcommand)]
@@ -36,6 +37,8 @@ pub(crate) enum Command {
         #[arg(short, long, default_value = "runq", value_name = "PREFIX")]
         output: PathBuf,
     },
+    /// Put bundles into an OCI registry, as an image index with one manifest for each platform.
+    Push(PushArgs),
     /// Check the signature and every byte of a bundle.
     Verify(BundleArgs),
     /// List the files of a bundle, after checking its signature.
@@ -129,6 +132,25 @@ pub(crate) struct FetchArgs {
     pub(crate) source: SourceArgs,
     #[command(flatten)]
     pub(crate) locked: LockedArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// Bundles, of different architectures.
+    #[arg(required = true, value_name = "BUNDLE")]
+    pub(crate) bundles: Vec<PathBuf>,
+    /// oci://REGISTRY/REPOSITORY:TAG; a registry on this machine is spoken to without TLS.
+    #[arg(value_name = "TARGET")]
+    pub(crate) target: String,
+    /// Public key to trust: what it has not signed is not pushed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) public_key: PathBuf,
+    /// Certificates to trust besides the system's, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Directory with Docker's config.json, for the password of the registry.
+    #[arg(long, value_name = "DIR", default_value = "/root/.docker")]
+    pub(crate) docker_config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -31,6 +31,7 @@ mod output;
 mod package_index;
 mod packages;
 mod progress;
+mod push;
 mod recipe;
 mod release_file;
 mod seen_suites;
@@ -60,6 +61,8 @@ fn main() -> ExitCode {
             return if error.use_stderr() || printed.is_err() { FAILURE.into() } else { ExitCode::SUCCESS };
         }
     };
+    // What the HTTP client does TLS with; it cannot fail but for having been called before.
+    rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
     match run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -113,6 +116,10 @@ fn run(command: &Command) -> anyhow::Result<()> {
                 let (packages, bytes) = (report.packages, DecimalBytes(report.bytes));
                 writeln!(out, "{}: {packages} packages, {bytes} in the cache", report.arch)?;
             }
+        }
+        Command::Push(args) => {
+            let digest = push::push(args, &Progress::new())?;
+            writeln!(out, "{}@{digest}", args.target)?;
         }
         Command::Keygen { output } => {
             let (secret, public) = keys::generate(output)?;

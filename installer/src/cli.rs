@@ -3,7 +3,7 @@
 mod examples;
 mod groups;
 
-pub(crate) use groups::{Docker, Keys, Prefix, Registering, Runtime, Trial};
+pub(crate) use groups::{Docker, Keys, Prefix, Registering, Runtime, Transport, Trial};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -51,6 +51,9 @@ pub(crate) enum Command {
     /// Write an installed version as one file, which install takes
     #[command(after_help = examples::EXPORT)]
     Export(Export),
+    /// Fetch a bundle into one local file and verify it
+    #[command(after_help = examples::PULL)]
+    Pull(Pull),
     /// Add the installed runtime to Docker, or change its entry
     #[command(after_help = examples::REGISTER)]
     Register(Register),
@@ -72,8 +75,9 @@ pub(crate) struct Install {
     #[arg(long, default_value = std::env::consts::ARCH)]
     pub(crate) arch: String,
 
-    /// Asset bundle [default: the one file runq-*-ARCH.tar.zst beside this program]
-    #[arg(long, value_name = "FILE")]
+    /// Asset bundle: a file, https://…, or oci://REGISTRY/REPOSITORY:TAG [default: the one file runq-*-ARCH.tar.zst beside
+    /// this program]
+    #[arg(long, value_name = "SOURCE")]
     pub(crate) bundle: Option<PathBuf>,
 
     /// Install a bundle that is older than the active version
@@ -88,6 +92,9 @@ pub(crate) struct Install {
 
     #[command(flatten)]
     pub(crate) registering: Registering,
+
+    #[command(flatten)]
+    pub(crate) transport: Transport,
 }
 
 /// Options of `adopt`.
@@ -168,6 +175,28 @@ pub(crate) struct Export {
 
     #[command(flatten)]
     pub(crate) prefix: Prefix,
+}
+
+/// Options of `pull`.
+#[derive(Debug, Args)]
+pub(crate) struct Pull {
+    /// https://…, oci://REGISTRY/REPOSITORY:TAG, or a file
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: PathBuf,
+
+    /// Architecture of the bundle: x86_64, s390x, or HOST+GUEST; this machine's unless another is asked for
+    #[arg(long, default_value = std::env::consts::ARCH)]
+    pub(crate) arch: String,
+
+    /// File or directory to write to [default: a file here]
+    #[arg(long, short, value_name = "PATH")]
+    pub(crate) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+
+    #[command(flatten)]
+    pub(crate) transport: Transport,
 }
 
 /// Options of `register`.

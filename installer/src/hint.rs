@@ -6,6 +6,7 @@ use crate::installed::InstalledError;
 use crate::keys::KeyError;
 use crate::lock::LockError;
 use crate::preflight::PreflightError;
+use crate::source::SourceError;
 use anyhow::Error;
 use runq_bundle::archive::ArchiveError;
 use runq_bundle::signature::SignatureError;
@@ -23,6 +24,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
             .or_else(|| cause.downcast_ref().and_then(of_config))
             .or_else(|| cause.downcast_ref().and_then(of_config_file))
             .or_else(|| cause.downcast_ref().and_then(of_daemon))
+            .or_else(|| cause.downcast_ref().and_then(of_source))
             .or_else(|| cause.downcast_ref().map(of_lock))
     })
 }
@@ -96,6 +98,21 @@ fn of_config_file(error: &ConfigFileError) -> Option<&'static str> {
         ConfigFileError::Fixed { .. } => Some(
             "edit the file where it comes from, or name another with --daemon-json, or keep it untouched with --no-docker",
         ),
+        _ => None,
+    }
+}
+
+fn of_source(error: &SourceError) -> Option<&'static str> {
+    match error {
+        SourceError::Scheme { .. } => Some("fetch it yourself and name the file, or use one of these"),
+        SourceError::Status { .. } | SourceError::NotABundle { .. } => Some("check the address"),
+        SourceError::Request { .. } | SourceError::Registry { .. } => {
+            Some("check address, proxy (HTTPS_PROXY) and certificates (--ca-file); a file needs no network")
+        }
+        SourceError::Interrupted { .. } => Some("run the command again: it goes on where it stopped"),
+        SourceError::Keep { .. } => Some("choose another --download-dir"),
+        SourceError::Platform { .. } => Some("ask for one of these with --arch"),
+        SourceError::Digest { .. } => Some("run the command again: the registry sent something else"),
         _ => None,
     }
 }

@@ -10,13 +10,14 @@ use crate::preflight;
 use crate::receipt::{self, Receipt};
 use crate::registering::DockerPlan;
 use crate::report::Report;
-use crate::transaction::{self, Source};
+use crate::source::Source;
+use crate::transaction;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use runq_bundle::archive::BundleReader;
 use runq_bundle::manifest::Manifest;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Installs a bundle, or finds that it is installed.
 pub(crate) fn install(options: &Install) -> Result<Report> {
@@ -28,12 +29,14 @@ pub(crate) fn install(options: &Install) -> Result<Report> {
     let executes = arch.split('+').next() == Some(std::env::consts::ARCH);
     preflight::check_mount(preflight::existing_part(layout.prefix()), executes)?;
     preflight::check_way_to(layout.prefix())?;
-    let path = bundle_path(options)?;
+    let source = bundle_source(options)?;
     let dry_run = registering.runtime.trial.dry_run;
     let _lock = if dry_run { None } else { Some(prepare_prefix(&layout)?) };
+    let local = source.local(arch, &options.transport)?;
+    let path = &local.path;
 
-    let cannot_verify = || format!("cannot verify {}", path.display());
-    let (file, progress) = open_bundle(&path)?;
+    let cannot_verify = || format!("cannot verify {source}");
+    let (file, progress) = open_bundle(path)?;
     let bundle = BundleReader::open(file, &keys).with_context(cannot_verify)?;
     let manifest = bundle.manifest().clone();
     preflight::check_arch(&manifest, arch)?;
@@ -58,7 +61,7 @@ pub(crate) fn install(options: &Install) -> Result<Report> {
         ("version", id.clone()),
         ("arch", preflight::arch_label(&manifest)),
         ("prefix", layout.prefix().display().to_string()),
-        ("bundle", path.display().to_string()),
+        ("bundle", source.to_string()),
         ("signed by", wanted.signed_by.clone()),
     ]);
     report.changes.extend(steps.iter().map(|step| step.describe(&id)));
@@ -70,10 +73,10 @@ pub(crate) fn install(options: &Install) -> Result<Report> {
     if steps.iter().any(|step| matches!(step, Step::Stage | Step::Restage { .. })) {
         preflight::check_space(layout.prefix(), &manifest)?;
     }
-    let mut source = Source::Bundle(Some(bundle));
+    let mut payload = transaction::Source::Bundle(Some(bundle));
     for step in &steps {
-        transaction::perform(&layout, step, &wanted, &mut source).with_context(|| match step {
-            Step::Stage | Step::Restage { .. } => cannot_install(&path),
+        transaction::perform(&layout, step, &wanted, &mut payload).with_context(|| match step {
+            Step::Stage | Step::Restage { .. } => format!("cannot install {source}"),
             _ => format!("cannot {}", step.describe(&id)),
         })?;
     }
@@ -92,17 +95,13 @@ fn check_sequence(layout: &Layout, manifest: &Manifest) -> Result<()> {
     Ok(preflight::check_sequence(manifest, &later)?)
 }
 
-fn cannot_install(path: &Path) -> String {
-    format!("cannot install {}", path.display())
-}
-
-fn bundle_path(options: &Install) -> Result<PathBuf> {
-    if let Some(path) = &options.bundle {
-        return Ok(path.clone());
+fn bundle_source(options: &Install) -> Result<Source> {
+    if let Some(text) = &options.bundle {
+        return Ok(Source::parse(text)?);
     }
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let directory = program.parent().context("this program's own file is in no directory")?;
-    Ok(preflight::bundle_beside(directory, &options.arch)?)
+    Ok(Source::File(preflight::bundle_beside(directory, &options.arch)?))
 }
 
 fn prepare_prefix(layout: &Layout) -> Result<Lock> {

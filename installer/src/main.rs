@@ -20,12 +20,14 @@ mod lock;
 mod machine_code;
 mod plan;
 mod preflight;
+mod pull;
 mod receipt;
 mod register;
 mod registering;
 mod registration;
 mod report;
 mod rollback;
+mod source;
 #[cfg(test)]
 mod test_host;
 mod transaction;
@@ -69,6 +71,7 @@ fn run(command: &Command) -> Result<Report> {
         Command::Rollback(options) => rollback::rollback(options),
         Command::Gc(options) => gc::gc(options),
         Command::Export(options) => export::export(options),
+        Command::Pull(options) => pull::pull(options),
         Command::Register(options) => register::register(options),
         Command::Unregister(options) => register::unregister(options),
         Command::Doctor(options) => doctor::doctor(options),

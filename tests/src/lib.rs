@@ -22,6 +22,8 @@ pub mod images;
 pub mod installation;
 pub mod installer_bench;
 pub mod open_pgp;
+pub mod https_server;
+pub mod registry;
 pub mod report;
 pub mod s390x_host;
 pub mod sandbox;

@@ -51,6 +51,13 @@ Examples:
   runq-install export -o /mnt/usb
       writes the bundle of the active version, the same bytes as it came in";
 
+pub(super) const PULL: &str = "\
+Examples:
+  runq-install pull oci://registry.example.com/runq:1.0.0 --arch s390x -o /mnt/usb
+      fetches the bundle for that architecture, on whatever machine this is, and verifies it
+  runq-install pull https://example.com/runq-1.0.0-x86_64.tar.zst --public-key runq.pub
+      takes up an interrupted download where it broke; HTTPS_PROXY and NO_PROXY are obeyed";
+
 pub(super) const REGISTER: &str = "\
 Examples:
   runq-install register --name runq-big --runtime-arg --mem --runtime-arg 4096

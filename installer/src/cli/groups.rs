@@ -79,6 +79,28 @@ pub(crate) struct Registering {
     pub(crate) no_docker: bool,
 }
 
+/// How bundles are fetched.
+#[derive(Debug, Args)]
+pub(crate) struct Transport {
+    /// Certificates to trust besides the system's, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+
+    /// Directory that keeps downloads until they are complete
+    #[arg(long, value_name = "DIR", default_value = "/var/cache/runq")]
+    pub(crate) download_dir: PathBuf,
+
+    /// Directory with Docker's config.json, for the passwords of registries [default: /root/.docker]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "DOCKER_CONFIG",
+        default_value = "/root/.docker",
+        hide_default_value = true
+    )]
+    pub(crate) docker_config: Option<PathBuf>,
+}
+
 impl Docker {
     /// The socket; an empty variable counts as none, as for the docker command.
     pub(crate) fn host(&self) -> &str {

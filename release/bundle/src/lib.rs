@@ -8,6 +8,7 @@
 pub mod archive;
 pub mod digest;
 pub mod manifest;
+pub mod registry;
 pub mod signature;
 pub mod tree;
 
