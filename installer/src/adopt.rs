@@ -2,6 +2,7 @@
 //! keys, and of the tree only what they have signed.
 
 use crate::cli::Adopt;
+use crate::engine;
 use crate::installed::{InstalledError, SignedVersion, chosen_or_obvious};
 use crate::keys;
 use crate::layout::Layout;
@@ -43,6 +44,7 @@ pub(crate) fn adopt(options: &Adopt) -> Result<Report> {
         signed_by: version.verified.key.to_string(),
         previous: found.previous(&id).filter(|previous| layout.version(previous).exists()),
         docker: docker.receipts(ours),
+        engines: found.engines().into_iter().filter(engine::is_registered).collect(),
     };
     let steps = plan(&found, &wanted);
 

@@ -3,7 +3,7 @@
 mod examples;
 mod groups;
 
-pub(crate) use groups::{Docker, Keys, Prefix, Registering, Runtime, Transport, Trial};
+pub(crate) use groups::{Docker, EngineName, Keys, Prefix, Registering, Runtime, Transport, Trial};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -207,11 +207,24 @@ pub(crate) struct Register {
 
     #[command(flatten)]
     pub(crate) runtime: Runtime,
+
+    /// Program that is to know the runtime
+    #[arg(long, value_enum, default_value = "docker")]
+    pub(crate) engine: EngineName,
+
+    /// Configuration of podman or containerd [default: /etc/containers/containers.conf.d/50-runq.conf,
+    /// /etc/containerd/config.toml]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["daemon_json", "set_default"])]
+    pub(crate) config_file: Option<PathBuf>,
 }
 
 /// Options of `unregister`.
 #[derive(Debug, Args)]
 pub(crate) struct Unregister {
+    /// Program that is to forget the runtime
+    #[arg(long, value_enum, default_value = "docker")]
+    pub(crate) engine: EngineName,
+
     /// Only the runtime of this name [default: all that were added]
     #[arg(long)]
     pub(crate) name: Option<String>,

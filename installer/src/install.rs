@@ -54,6 +54,7 @@ pub(crate) fn install(options: &Install) -> Result<Report> {
         signed_by: bundle.verified().key.to_string(),
         previous: found.previous(&id),
         docker: docker.receipts(found.docker()),
+        engines: found.engines(),
     };
     let steps = plan(&found, &wanted);
 

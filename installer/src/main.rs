@@ -6,6 +6,7 @@ mod cli;
 mod docker_config;
 mod docker_daemon;
 mod doctor;
+mod engine;
 mod exit;
 mod export;
 mod gc;
@@ -36,7 +37,7 @@ mod usage;
 
 use anyhow::{Error, Result};
 use clap::Parser;
-use cli::{Cli, Command};
+use cli::{Cli, Command, EngineName};
 use report::Report;
 use rustix::fs::Mode;
 use std::io::Write;
@@ -72,6 +73,12 @@ fn run(command: &Command) -> Result<Report> {
         Command::Gc(options) => gc::gc(options),
         Command::Export(options) => export::export(options),
         Command::Pull(options) => pull::pull(options),
+        Command::Register(options) if options.engine != EngineName::Docker => {
+            engine::register(options, options.engine)
+        }
+        Command::Unregister(options) if options.engine != EngineName::Docker => {
+            engine::unregister(options, options.engine)
+        }
         Command::Register(options) => register::register(options),
         Command::Unregister(options) => register::unregister(options),
         Command::Doctor(options) => doctor::doctor(options),

@@ -2,7 +2,7 @@
 //! carried out by `transaction`.
 
 use crate::layout::{Layout, STABLE_LINKS};
-use crate::receipt::{DockerReceipt, Receipt};
+use crate::receipt::{DockerReceipt, EngineReceipt, Receipt};
 
 /// State of the version's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,11 @@ impl Found {
     /// Our entries so far.
     pub(crate) fn docker(&self) -> Vec<DockerReceipt> {
         self.receipt.as_ref().map(|receipt| receipt.docker.clone()).unwrap_or_default()
+    }
+
+    /// Those of other engines.
+    pub(crate) fn engines(&self) -> Vec<EngineReceipt> {
+        self.receipt.as_ref().map(|receipt| receipt.engines.clone()).unwrap_or_default()
     }
 
     /// What `rollback` goes back to when `id` is active.
@@ -121,6 +126,7 @@ mod tests {
             signed_by: "K".into(),
             previous: None,
             docker: Vec::new(),
+            engines: Vec::new(),
         }
     }
 

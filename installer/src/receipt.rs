@@ -1,5 +1,6 @@
 //! The receipt: what was installed, and which entry of which file is ours to remove. Written and read on the host.
 
+use crate::cli::EngineName;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -22,6 +23,21 @@ pub(crate) struct Receipt {
     /// Our entries; none when Docker was left alone.
     #[serde(default)]
     pub(crate) docker: Vec<DockerReceipt>,
+    /// Our entries in the configurations of other engines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) engines: Vec<EngineReceipt>,
+}
+
+/// Our entry in the configuration of another engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EngineReceipt {
+    /// Whose configuration it is.
+    pub(crate) engine: EngineName,
+    /// The file that it stands in.
+    pub(crate) file: PathBuf,
+    /// Name of the runtime.
+    pub(crate) name: String,
 }
 
 /// Our entry of one `daemon.json`.

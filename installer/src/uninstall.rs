@@ -4,6 +4,7 @@
 //! so that a run that was stopped can be repeated.
 
 use crate::cli::Uninstall;
+use crate::engine;
 use crate::in_use::{self, InUse};
 use crate::installed;
 use crate::layout::{CURRENT, Layout, STABLE_LINKS};
@@ -50,6 +51,9 @@ pub(crate) fn uninstall(options: &Uninstall) -> Result<Report> {
         } else {
             registration.apply(&mut report)?;
         }
+    }
+    for entry in &receipt.engines {
+        engine::remove(entry, options.trial.dry_run, &mut report)?;
     }
     if options.trial.dry_run {
         report.changes.extend(versions.iter().map(|id| format!("remove versions/{id}")));

@@ -63,7 +63,9 @@ Examples:
   runq-install register --name runq-big --runtime-arg --mem --runtime-arg 4096
       a second runtime of the same tree, with other settings
   runq-install register --set-default
-      docker run without --runtime takes runq; unregister brings the former default back";
+      docker run without --runtime takes runq; unregister brings the former default back
+  runq-install register --engine podman
+      podman run --runtime runq; --engine containerd is for Kubernetes and ctr";
 
 pub(super) const UNREGISTER: &str = "\
 Examples:

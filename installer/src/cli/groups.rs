@@ -79,6 +79,28 @@ pub(crate) struct Registering {
     pub(crate) no_docker: bool,
 }
 
+/// What runs containers and calls the runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EngineName {
+    /// dockerd: daemon.json
+    Docker,
+    /// podman: a drop-in of containers.conf
+    Podman,
+    /// containerd and its CRI plugin: config.toml of version 2 or 3
+    Containerd,
+}
+
+impl std::fmt::Display for EngineName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+            Self::Containerd => "containerd",
+        })
+    }
+}
+
 /// How bundles are fetched.
 #[derive(Debug, Args)]
 pub(crate) struct Transport {

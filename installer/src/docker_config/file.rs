@@ -92,18 +92,9 @@ impl ConfigFile {
             return Ok(None);
         }
         let directory = self.path.parent().unwrap_or(Path::new("/")).to_owned();
-        let failed = |action| {
-            let path = self.path.clone();
-            move |source| ConfigFileError::Write { action, path, source }
-        };
-        std::fs::create_dir_all(&directory).map_err(failed("create the directory of"))?;
-        // One of us at a time, so that what lies under the temporary name is a leftover.
-        let locked = File::open(&directory).map_err(failed("open the directory of"))?;
-        flock(&locked, FlockOperation::LockExclusive)
-            .map_err(io::Error::from)
-            .map_err(failed("lock the directory of"))?;
+        let _lock = self.lock(&directory)?;
         let backup = match &self.text {
-            Some(old) => Some(self.backup(&directory, old).map_err(failed("back up"))?),
+            Some(old) => Some(self.backup(&directory, old).map_err(self.failed("back up"))?),
             None => None,
         };
         if let Err(error) = self.exchange(&directory, text) {
@@ -113,9 +104,37 @@ impl ConfigFile {
             }
             return Err(error);
         }
-        sync(&directory).map_err(failed("sync the directory of"))?;
+        sync(&directory).map_err(self.failed("sync the directory of"))?;
         self.text = text.map(str::to_owned);
         Ok(backup.map(|backup| backup.path))
+    }
+
+    /// The same for a file that is ours as a whole: without a backup.
+    pub(crate) fn replace_own(&mut self, text: Option<&str>) -> Result<(), ConfigFileError> {
+        if self.text.as_deref() == text {
+            return Ok(());
+        }
+        let directory = self.path.parent().unwrap_or(Path::new("/")).to_owned();
+        let _lock = self.lock(&directory)?;
+        self.exchange(&directory, text)?;
+        sync(&directory).map_err(self.failed("sync the directory of"))?;
+        self.text = text.map(str::to_owned);
+        Ok(())
+    }
+
+    /// One of us at a time, so that what lies under the temporary name is a leftover.
+    fn lock(&self, directory: &Path) -> Result<File, ConfigFileError> {
+        std::fs::create_dir_all(directory).map_err(self.failed("create the directory of"))?;
+        let locked = File::open(directory).map_err(self.failed("open the directory of"))?;
+        flock(&locked, FlockOperation::LockExclusive)
+            .map_err(io::Error::from)
+            .map_err(self.failed("lock the directory of"))?;
+        Ok(locked)
+    }
+
+    fn failed(&self, action: &'static str) -> impl Fn(io::Error) -> ConfigFileError + use<> {
+        let path = self.path.clone();
+        move |source| ConfigFileError::Write { action, path: path.clone(), source }
     }
 
     /// Checks that the file can be replaced, before anything is done that relies on it.
@@ -141,12 +160,10 @@ impl ConfigFile {
     }
 
     fn exchange(&self, directory: &Path, text: Option<&str>) -> Result<(), ConfigFileError> {
-        let failed = |action| {
-            let path = self.path.clone();
-            move |source| ConfigFileError::Write { action, path, source }
-        };
         let new = match text {
-            Some(text) => Some(self.write_beside(directory, text).map_err(failed("write a new version of"))?),
+            Some(text) => {
+                Some(self.write_beside(directory, text).map_err(self.failed("write a new version of"))?)
+            }
             None => None,
         };
         if Self::read(&self.path)?.text != self.text {
@@ -154,9 +171,9 @@ impl ConfigFile {
         }
         match new {
             Some(new) => {
-                new.persist(&self.path).map_err(|error| error.error).map(drop).map_err(failed("replace"))
+                new.persist(&self.path).map_err(|error| error.error).map(drop).map_err(self.failed("replace"))
             }
-            None => std::fs::remove_file(&self.path).map_err(failed("remove")),
+            None => std::fs::remove_file(&self.path).map_err(self.failed("remove")),
         }
     }
 
