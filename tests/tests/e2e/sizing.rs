@@ -49,11 +49,11 @@ fn dockers_limits_size_the_vm() -> Result<()> {
 #[ignore = "needs the sandbox: run `make test`"]
 fn a_guest_may_use_all_of_its_memory() -> Result<()> {
     let bed = Bed::shared()?;
-    // A file in memory that fills most of what is free, and as much again through the share.
-    let script = "free=$(awk '/^MemAvailable/ { print int($2 / 1024) - 64 }' /proc/meminfo); \
+    // A file in memory that fills most of what is free, and some of it again through the share.
+    let script = "free=$(awk '/^MemAvailable/ { print int($2 / 1024) - 40 }' /proc/meminfo); \
                   head -c ${free}m /dev/zero > /fill/x && rm /fill/x && \
-                  head -c ${free}m /dev/zero > /big && cat /big > /dev/null && echo all of it";
-    let options = ["-m", "200m", "--memory-swap", "200m", "--tmpfs", "/fill:size=100%"];
+                  head -c 16m /dev/zero > /big && cat /big > /dev/null && echo all of it";
+    let options = ["-m", "160m", "--memory-swap", "160m", "--tmpfs", "/fill:size=100%"];
     let finished = bed.container().options(&options).shell(script)?;
     assert_eq!(
         (finished.code, finished.stdout_text().as_str()),
