@@ -1,176 +1,161 @@
-//! A base image from an OCI layout directory: files of packages that are installed there in the wanted version are
-//! taken from it instead of from the archive. Runs on the build machine; the caller trusts the layout's index, which
-//! pins all else by digest.
+//! A base image: files of packages that are installed there in the wanted version are taken from it instead of from the
+//! archive. Runs on the build machine; trusts the digest that names the image, which pins all else.
 
+mod credentials;
+mod docker_archive;
+mod layers;
+mod oci;
+mod registry;
+mod source;
+mod store;
+
+pub(crate) use registry::RegistryError;
+pub(crate) use source::ImageSource;
+
+use crate::cache::Cache;
 use crate::control;
-use crate::deb::{self, DebError, Member, MemberKind};
+use crate::deb::Member;
+use crate::network::Network;
 use crate::package_index::PackageRecord;
+use crate::progress::Progress;
 use crate::tree;
-use bytes::Bytes;
-use runq_bundle::digest::{ParseDigestError, Sha256Digest, sha256};
-use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
+use credentials::CredentialsError;
+use layers::{Files, LayerError};
+use oci::{Descriptor, Document, Image};
+use runq_bundle::digest::{ParseDigestError, Sha256Digest};
+use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use store::{Folder, Pulled, Store, TarFile};
 
 /// Why an image cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BaseImageError {
+    #[error("cannot read {path}")]
+    Read { path: String, source: io::Error },
+    #[error("cannot use the cache")]
+    Cache(#[source] io::Error),
+    #[error("cannot use the credentials for the registry")]
+    Credentials(#[from] CredentialsError),
     #[error(transparent)]
-    Read(#[from] io::Error),
-    #[error("{path} is malformed", path = path.display())]
-    Json { path: PathBuf, source: serde_json::Error },
+    Registry(#[from] RegistryError),
+    #[error("{name} is malformed")]
+    Json { name: String, source: serde_json::Error },
     #[error("cannot use the digest {digest:?}, expected sha256:…")]
     Digest { digest: String, source: Option<ParseDigestError> },
-    #[error("blob sha256:{expected} has the digest {found}")]
-    Mismatch { expected: Sha256Digest, found: Sha256Digest },
-    #[error("the layout has no image for linux/{arch}")]
-    NoImage { arch: String },
-    #[error("layers of type {media_type} are not supported")]
+    #[error("blob sha256:{expected} is not what its name says: found {size} bytes, SHA-256 {found}")]
+    Mismatch { expected: Sha256Digest, found: Sha256Digest, size: usize },
+    #[error("there is no image for linux/{arch}, found {found}")]
+    NoImage { arch: String, found: String },
+    #[error("there are several images for linux/{arch}: {digests}; name one by its digest (@sha256:…)")]
+    Ambiguous { arch: String, digests: String },
+    #[error("manifest {digest} has no configuration")]
+    NoConfig { digest: String },
+    #[error("{digest} has no size")]
+    NoSize { digest: String },
+    #[error("layers of type {media_type} are not supported, expected tar, tar+gzip or tar+zstd")]
     Layer { media_type: String },
-    #[error("cannot read a layer")]
-    Tar(#[from] DebError),
+    #[error("the image has {layers} layers and names {diff_ids}")]
+    LayerCount { layers: usize, diff_ids: usize },
+    #[error(transparent)]
+    Contents(#[from] LayerError),
 }
 
 /// The file system of an image, and which packages are installed in it.
 pub(crate) struct BaseImage {
-    /// Of its manifest, `sha256:…`.
-    digest: String,
-    files: BTreeMap<String, MemberKind>,
-    /// Name → version.
-    installed: HashMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct Index {
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
-    #[serde(default)]
-    layers: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: String,
-    platform: Option<Platform>,
-}
-
-#[derive(Deserialize)]
-struct Platform {
-    architecture: String,
-    os: String,
+    digest: Sha256Digest,
+    files: Files,
+    /// (name, architecture) → version.
+    installed: HashMap<(String, String), String>,
 }
 
 impl BaseImage {
-    /// Reads the image for an architecture; OCI and Debian name those that we build for alike.
-    pub(crate) fn read(layout: &Path, arch: &str) -> Result<Self, BaseImageError> {
-        let path = layout.join("index.json");
-        let mut index = parse(&path, &fs_err::read(&path)?)?;
-        let mut digest = String::new();
-        while index.layers.is_empty() {
-            let manifest = index.manifests.iter().find(|manifest| {
-                manifest
-                    .platform
-                    .as_ref()
-                    .is_none_or(|platform| platform.os == "linux" && platform.architecture == arch)
-            });
-            let manifest = manifest.ok_or_else(|| BaseImageError::NoImage { arch: arch.to_owned() })?;
-            let content = blob(layout, &manifest.digest)?;
-            digest.clone_from(&manifest.digest);
-            index = parse(&path, &content)?;
-        }
-        let mut image = Self { digest, files: BTreeMap::new(), installed: HashMap::new() };
-        for layer in &index.layers {
-            let suffix = match layer.media_type.rsplit(['.', '+']).next() {
-                Some("tar") => "",
-                Some("gzip") => ".gz",
-                Some("zstd") => ".zst",
-                _ => return Err(BaseImageError::Layer { media_type: layer.media_type.clone() }),
-            };
-            let content = blob(layout, &layer.digest)?;
-            let unknown = || BaseImageError::Layer { media_type: layer.media_type.clone() };
-            image.apply(deb::tar_members(deb::decoder(suffix, &content[..])?.ok_or_else(unknown)?)?);
-        }
-        let status = image.text("var/lib/dpkg/status");
-        for stanza in control::stanzas(&status) {
-            let installed = stanza.get("Status").is_some_and(|status| status.ends_with(" installed"));
-            if let (true, Some(name), Some(version)) =
-                (installed, stanza.get("Package"), stanza.get("Version"))
-            {
-                image.installed.insert(name.to_owned(), version.to_owned());
+    /// Reads the image for an architecture, whatever this machine is; OCI and Debian name those that we build for alike.
+    pub(crate) fn load(
+        source: &ImageSource,
+        arch: &str,
+        (network, cache): (&Network, &Cache),
+        progress: &Progress,
+    ) -> Result<Option<Self>, BaseImageError> {
+        let image = match source {
+            ImageSource::None => return Ok(None),
+            ImageSource::Registry(reference) => {
+                progress.step(&format!("pull {} for {arch}", reference.whole()));
+                let top = registry::pull(reference, arch, (network, cache), progress)?;
+                let store = Pulled(cache);
+                Self::read(&store, &oci::image(&store, &top, arch)?)?
             }
-        }
-        Ok(image)
+            ImageSource::Layout(folder, pin) => {
+                let store = Folder(folder.clone());
+                Self::read(&store, &oci::image(&store, &top(&store, *pin)?, arch)?)?
+            }
+            ImageSource::Archive(path, pin) => {
+                let failed = |source| BaseImageError::Read { path: path.display().to_string(), source };
+                let store = TarFile::open(path).map_err(failed)?;
+                Self::read(&store, &docker_archive::image(&store, *pin, arch)?)?
+            }
+        };
+        progress.step(&format!(
+            "base image {source}: {}, {} packages",
+            image.digest(),
+            image.installed.len()
+        ));
+        Ok(Some(image))
     }
 
-    /// Of its manifest, `sha256:…`.
+    fn read(store: &dyn Store, image: &Image) -> Result<Self, BaseImageError> {
+        let mut files = Files::default();
+        for layer in &image.layers {
+            files.add(store, layer)?;
+        }
+        let status = files.text("var/lib/dpkg/status");
+        let mut installed = HashMap::new();
+        for stanza in control::stanzas(&status) {
+            // Neither half installed nor only configured.
+            let is_installed = stanza.get("Status").is_some_and(|status| status.ends_with(" ok installed"));
+            let fields = ["Package", "Architecture", "Version"].map(|field| stanza.get(field));
+            if let (true, [Some(name), Some(arch), Some(version)]) = (is_installed, fields) {
+                installed.insert((name.to_owned(), arch.to_owned()), version.to_owned());
+            }
+        }
+        Ok(Self { digest: image.digest, files, installed })
+    }
+
+    /// Of its manifest, or of its configuration where there is no manifest: `sha256:…`.
     pub(crate) fn digest(&self) -> String {
-        self.digest.clone()
+        format!("sha256:{}", self.digest)
     }
 
     /// The files of a package, when the image has it in this version and complete. Documentation may be absent.
     pub(crate) fn members(&self, package: &PackageRecord) -> Option<Vec<Member>> {
-        self.installed.get(&package.name).filter(|version| **version == package.version)?;
-        let info = |suffix: &str| self.text(&format!("var/lib/dpkg/info/{}{suffix}.list", package.name));
+        let installed = self.installed.get(&(package.name.clone(), package.arch.clone()))?;
+        if *installed != package.version {
+            return None;
+        }
+        let info =
+            |suffix: &str| self.files.text(&format!("var/lib/dpkg/info/{}{suffix}.list", package.name));
         let list = [info(""), info(&format!(":{}", package.arch))].concat();
         let paths: Vec<String> = list.lines().filter_map(tree::normalise).collect();
         let mut members = Vec::new();
         for path in &paths {
             match self.files.get(path) {
                 Some(kind) => members.push(Member { path: path.clone(), kind: kind.clone() }),
-                None if is_directory(&paths, path) || path.starts_with("usr/share/") => {}
+                None if is_directory(&paths, path) || is_documentation(path) => {}
                 None => return None,
             }
         }
         (!members.is_empty()).then_some(members)
     }
+}
 
-    /// Applies a layer with its whiteouts (OCI image spec, "Image Layer Filesystem Changeset").
-    fn apply(&mut self, layer: Vec<Member>) {
-        let mut added = BTreeMap::new();
-        for member in layer {
-            let Some(path) = tree::normalise(&member.path) else { continue };
-            let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
-            match name.strip_prefix(".wh.") {
-                Some(".wh..opq") => self.remove_below(folder),
-                Some(hidden) => {
-                    let hidden = format!("{folder}/{hidden}");
-                    let hidden = hidden.trim_start_matches('/');
-                    self.files.remove(hidden);
-                    self.remove_below(hidden);
-                }
-                None => {
-                    let kind = match member.kind {
-                        MemberKind::Directory => continue,
-                        MemberKind::HardLink { target } => {
-                            let target = tree::normalise(&target).unwrap_or_default();
-                            match added.get(&target).or_else(|| self.files.get(&target)) {
-                                Some(kind) => kind.clone(),
-                                None => continue,
-                            }
-                        }
-                        kind => kind,
-                    };
-                    added.insert(path, kind);
-                }
-            }
+/// Where to begin in a layout: at what the user pins, or at all that it has.
+fn top(store: &dyn Store, pin: Option<Sha256Digest>) -> Result<Document, BaseImageError> {
+    match pin {
+        Some(pin) => {
+            let digest = format!("sha256:{pin}");
+            let pinned = Descriptor { media_type: String::new(), digest, size: None, platform: None };
+            Ok(Document { manifests: vec![pinned], config: None, layers: Vec::new() })
         }
-        self.files.extend(added);
-    }
-
-    fn remove_below(&mut self, folder: &str) {
-        let prefix = format!("{folder}/");
-        self.files.retain(|path, _| !path.starts_with(&prefix));
-    }
-
-    fn text(&self, path: &str) -> String {
-        match self.files.get(path) {
-            Some(MemberKind::File { content, .. }) => String::from_utf8_lossy(content).into_owned(),
-            _ => String::new(),
-        }
+        None => Document::parse("index.json", &oci::read_unchecked(store, "index.json")?),
     }
 }
 
@@ -180,20 +165,11 @@ fn is_directory(paths: &[String], path: &str) -> bool {
         || paths.iter().any(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')))
 }
 
-fn parse(path: &Path, json: &[u8]) -> Result<Index, BaseImageError> {
-    serde_json::from_slice(json).map_err(|source| BaseImageError::Json { path: path.to_owned(), source })
-}
-
-fn blob(layout: &Path, digest: &str) -> Result<Bytes, BaseImageError> {
-    let unusable = |source| BaseImageError::Digest { digest: digest.to_owned(), source };
-    let text = digest.strip_prefix("sha256:").ok_or_else(|| unusable(None))?;
-    let expected: Sha256Digest = text.parse().map_err(|error| unusable(Some(error)))?;
-    let content = fs_err::read(layout.join("blobs/sha256").join(text))?;
-    let found = sha256(&content);
-    if found != expected {
-        return Err(BaseImageError::Mismatch { expected, found });
-    }
-    Ok(content.into())
+/// What images leave out, and nothing opens.
+fn is_documentation(path: &str) -> bool {
+    let folders = ["doc", "doc-base", "help", "info", "lintian", "locale", "man"];
+    let name = path.strip_prefix("usr/share/").and_then(|rest| rest.split('/').next());
+    name.is_some_and(|name| folders.contains(&name))
 }
 
 #[cfg(test)]

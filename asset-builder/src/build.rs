@@ -33,8 +33,8 @@ fn build(args: &BuildArgs, arch: &str, progress: &Progress) -> anyhow::Result<Re
     let output = Output::prepare(&sides.output(&args.output), &args.key)?;
     let epoch = source_date_epoch()?;
     let binaries = Binaries::read(&host.built(&args.binaries), &guest.built(&args.binaries))?;
-    let workshop = Workshop::open(&args.source, &sides)?;
-    let fetcher = workshop.fetcher(progress, args.offline)?;
+    let workshop = Workshop::open(&args.source, &sides, args.offline, progress)?;
+    let fetcher = workshop.fetcher(progress)?;
     let sources = Sources::read(&sides, &args.locked, &fetcher, progress)?;
 
     let names = &guest.recipe.packages;

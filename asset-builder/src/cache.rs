@@ -1,13 +1,18 @@
-//! Content-addressed cache of downloads and derived data: `sha256/<hex>` below the cache directory.
-//! Runs on the build machine; trusts nothing in the directory: content is hashed whenever it is used.
+//! Content-addressed cache of downloads and derived data: `sha256/<hex>` below the cache directory, unfinished downloads
+//! in `partial/<hex>`. Several builders may share it. Runs on the build machine; trusts nothing in the directory: content
+//! is hashed whenever it is used.
 
 use bytes::Bytes;
-use runq_bundle::digest::{Sha256Digest, sha256};
-use std::io::{self, ErrorKind, Write};
+use runq_bundle::digest::{HashingReader, Sha256Digest, sha256};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The cache in one directory.
 pub(crate) struct Cache {
+    root: PathBuf,
     folder: PathBuf,
 }
 
@@ -16,7 +21,8 @@ impl Cache {
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let folder = root.join("sha256");
         fs_err::create_dir_all(&folder)?;
-        Ok(Self { folder })
+        fs_err::create_dir_all(root.join("partial"))?;
+        Ok(Self { root: root.to_owned(), folder })
     }
 
     /// The cache directory itself.
@@ -29,7 +35,7 @@ impl Cache {
         let path = self.path(digest);
         match fs_err::read(&path) {
             Ok(content) if sha256(&content) == digest => Ok(Some(content.into())),
-            Ok(_) => fs_err::remove_file(&path).map(|()| None),
+            Ok(_) => remove(&path).map(|()| None),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -40,6 +46,11 @@ impl Cache {
         self.path(digest).exists()
     }
 
+    /// A file whose content the caller hashes while reading it.
+    pub(crate) fn open_file(&self, digest: Sha256Digest) -> io::Result<File> {
+        Ok(fs_err::File::open(self.path(digest))?.into())
+    }
+
     /// Stores content under its hash. Complete or absent, also after a crash: written beside, then renamed.
     pub(crate) fn put(&self, content: &[u8]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
@@ -48,8 +59,96 @@ impl Cache {
         Ok(())
     }
 
+    /// The download of content with this hash, as far as an earlier attempt came; `None` when it is complete. Whoever
+    /// else downloads the same is waited for.
+    pub(crate) fn partial(&self, digest: Sha256Digest) -> io::Result<Option<Partial>> {
+        let path = self.root.join("partial").join(digest.to_string());
+        loop {
+            let file: File =
+                fs_err::OpenOptions::new().read(true).append(true).create(true).open(&path)?.into();
+            flock(&file, FlockOperation::LockExclusive)?;
+            if self.is_complete(digest)? {
+                remove(&path)?;
+                return Ok(None);
+            }
+            // Whoever was waited for has renamed or removed the file.
+            let ours = file.metadata()?;
+            if std::fs::metadata(&path)
+                .is_ok_and(|found| (found.dev(), found.ino()) == (ours.dev(), ours.ino()))
+            {
+                return Ok(Some(Partial { path, complete: self.path(digest), file, digest }));
+            }
+        }
+    }
+
+    /// Whether content with this hash is there, and undamaged.
+    fn is_complete(&self, digest: Sha256Digest) -> io::Result<bool> {
+        let path = self.path(digest);
+        let file = match fs_err::File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            file => file?,
+        };
+        let (found, _) = hash(file)?;
+        if found != digest {
+            remove(&path)?;
+        }
+        Ok(found == digest)
+    }
+
     fn path(&self, digest: Sha256Digest) -> PathBuf {
         self.folder.join(digest.to_string())
+    }
+}
+
+/// An unfinished download, locked against other builders.
+pub(crate) struct Partial {
+    path: PathBuf,
+    complete: PathBuf,
+    file: File,
+    digest: Sha256Digest,
+}
+
+impl Partial {
+    /// How many bytes are there.
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Forgets them.
+    pub(crate) fn restart(&mut self) -> io::Result<()> {
+        self.file.set_len(0)
+    }
+
+    /// Adds bytes.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    /// Makes the download content of the cache when it has this size and the right hash. Otherwise it is removed, and the
+    /// hash and size that were found are returned.
+    pub(crate) fn finish(mut self, size: u64) -> io::Result<Option<(Sha256Digest, u64)>> {
+        self.file.seek(SeekFrom::Start(0))?;
+        let (found, found_size) = hash(&self.file)?;
+        if (found, found_size) != (self.digest, size) {
+            remove(&self.path)?;
+            return Ok(Some((found, found_size)));
+        }
+        fs_err::rename(&self.path, &self.complete)?;
+        Ok(None)
+    }
+}
+
+fn hash(file: impl io::Read) -> io::Result<(Sha256Digest, u64)> {
+    let mut reader = HashingReader::new(file);
+    io::copy(&mut reader, &mut io::sink())?;
+    Ok(reader.finish())
+}
+
+/// Another builder may have removed it.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
     }
 }
 
@@ -68,5 +167,48 @@ mod tests {
         fs_err::write(cache.path(digest), b"contenT").unwrap();
         assert_eq!(cache.get(digest).unwrap(), None);
         assert!(!cache.path(digest).exists());
+    }
+
+    #[test]
+    fn an_unfinished_download_goes_on_and_a_wrong_one_is_forgotten() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache::open(root.path()).unwrap();
+        let digest = sha256(b"content");
+        let mut partial = cache.partial(digest).unwrap().unwrap();
+        partial.append(b"con").unwrap();
+        drop(partial);
+        let mut partial = cache.partial(digest).unwrap().unwrap();
+        assert_eq!(partial.len().unwrap(), 3);
+        partial.append(b"tenT").unwrap();
+        assert_eq!(partial.finish(7).unwrap(), Some((sha256(b"contenT"), 7)));
+        let mut partial = cache.partial(digest).unwrap().unwrap();
+        assert_eq!(partial.len().unwrap(), 0);
+        partial.append(b"content").unwrap();
+        assert_eq!(partial.finish(7).unwrap(), None);
+        assert!(cache.partial(digest).unwrap().is_none());
+        assert_eq!(cache.get(digest).unwrap().as_deref(), Some(&b"content"[..]));
+        assert_eq!(fs_err::read_dir(root.path().join("partial")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn one_of_many_downloads_and_the_others_wait_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        let digest = sha256(b"content");
+        let download = || {
+            // A cache of its own for each, as other processes have.
+            let cache = Cache::open(root.path()).unwrap();
+            let Some(mut partial) = cache.partial(digest).unwrap() else { return 0 };
+            for byte in b"content" {
+                partial.append(&[*byte]).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            assert_eq!(partial.finish(7).unwrap(), None);
+            1
+        };
+        let downloads: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(download)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(downloads, 1);
     }
 }

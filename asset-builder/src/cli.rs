@@ -1,5 +1,7 @@
 //! The command line. Runs on the build machine.
 
+use crate::base_image::ImageSource;
+use crate::network::NetworkArgs;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -60,9 +62,10 @@ pub(crate) struct SourceArgs {
     /// Use the recipe in a file instead.
     #[arg(long, value_name = "FILE")]
     pub(crate) recipe: Option<PathBuf>,
-    /// OCI layout directory; packages that it has installed in the wanted version are taken from it.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) base_image: Option<PathBuf>,
+    /// Base image: a reference (docker.io/library/ubuntu:24.04, name@sha256:…), an OCI layout directory, an archive of
+    /// docker save, or none. Packages that it has installed in the wanted version are taken from it.
+    #[arg(long, value_name = "IMAGE", default_value = "none")]
+    pub(crate) base_image: ImageSource,
     /// Directory that keeps downloads [default: ~/.cache/runq].
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
@@ -72,6 +75,8 @@ pub(crate) struct SourceArgs {
     /// Accept a mirror that is older than it was when the cache last saw it.
     #[arg(long)]
     pub(crate) allow_older: bool,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
     /// Describe the result as JSON on standard output.
     #[arg(long)]
     pub(crate) json: bool,

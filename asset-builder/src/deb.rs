@@ -106,28 +106,32 @@ pub(crate) fn tar_members(data: impl Read) -> Result<Vec<Member>, DebError> {
     let mut archive = tar::Archive::new(data);
     let mut members = Vec::new();
     for entry in archive.entries().map_err(DebError::Tar)? {
-        let mut entry = entry.map_err(DebError::Tar)?;
-        let path = text(&entry.path().map_err(DebError::Tar)?)?;
-        let target = match entry.link_name().map_err(DebError::Tar)? {
-            Some(target) => text(&target)?,
-            None => String::new(),
-        };
-        let kind = match entry.header().entry_type() {
-            EntryType::Directory => MemberKind::Directory,
-            EntryType::Symlink => MemberKind::Symlink { target },
-            EntryType::Link => MemberKind::HardLink { target },
-            EntryType::Regular | EntryType::Continuous => {
-                let executable = entry.header().mode().map_err(DebError::Tar)? & 0o111 != 0;
-                let mut content = Vec::new();
-                entry.read_to_end(&mut content).map_err(DebError::Tar)?;
-                MemberKind::File { content: content.into(), executable }
-            }
-            EntryType::XGlobalHeader => continue,
-            _ => return Err(DebError::Kind { path }),
-        };
-        members.push(Member { path, kind });
+        members.extend(member(entry.map_err(DebError::Tar)?)?);
     }
     Ok(members)
+}
+
+/// One member of a tar archive; `None` for what only describes others.
+pub(crate) fn member<R: Read>(mut entry: tar::Entry<'_, R>) -> Result<Option<Member>, DebError> {
+    let path = text(&entry.path().map_err(DebError::Tar)?)?;
+    let target = match entry.link_name().map_err(DebError::Tar)? {
+        Some(target) => text(&target)?,
+        None => String::new(),
+    };
+    let kind = match entry.header().entry_type() {
+        EntryType::Directory => MemberKind::Directory,
+        EntryType::Symlink => MemberKind::Symlink { target },
+        EntryType::Link => MemberKind::HardLink { target },
+        EntryType::Regular | EntryType::Continuous => {
+            let executable = entry.header().mode().map_err(DebError::Tar)? & 0o111 != 0;
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).map_err(DebError::Tar)?;
+            MemberKind::File { content: content.into(), executable }
+        }
+        EntryType::XGlobalHeader => return Ok(None),
+        _ => return Err(DebError::Kind { path }),
+    };
+    Ok(Some(Member { path, kind }))
 }
 
 /// A reader of the plain bytes; `None` for a suffix that we do not know.

@@ -1,13 +1,15 @@
-//! Downloads: with timeouts, retries and bounds, checked by size and hash, kept in the cache.
-//! Runs on the build machine; trusts no server.
+//! Downloads: with timeouts, retries and bounds, checked by size and hash, kept in the cache. One that is interrupted goes
+//! on where it ended. Runs on the build machine; trusts no server.
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Partial};
+use crate::network::Network;
 use crate::progress::Progress;
 use crate::release_file::IndexFile;
 use bytes::Bytes;
 use reqwest::StatusCode;
-use reqwest::blocking::Client;
-use runq_bundle::digest::{Sha256Digest, sha256};
+use reqwest::blocking::{Client, Response};
+use reqwest::header::{CACHE_CONTROL, CONTENT_RANGE, RANGE};
+use runq_bundle::digest::Sha256Digest;
 use std::io::{self, Read};
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pauses before the second, third, … attempt.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(9)];
+/// All that a download has in memory.
+const CHUNK_BYTES: usize = 128 << 10;
 
 /// Why there is no content.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +30,18 @@ pub(crate) enum FetchError {
     /// The server answered, but not with content.
     #[error("cannot fetch {url}: the server answers {status}")]
     Status { url: String, status: StatusCode },
+    /// The page of a login, of a proxy, or of a server that has no 404.
+    #[error("cannot fetch {url}: the server answers with a web page instead of the file")]
+    WebPage { url: String },
     /// No connection, or it broke, on each attempt.
     #[error("cannot fetch {url}")]
     Request { url: String, source: reqwest::Error },
     /// The connection broke in the middle, on each attempt.
     #[error("cannot read {url}")]
     Body { url: String, source: io::Error },
+    /// The connection ended early, on each attempt.
+    #[error("{url} ended after {found} of {expected} bytes")]
+    Short { url: String, expected: u64, found: u64 },
     /// More bytes than announced or allowed.
     #[error("{url} has more than {allowed} bytes")]
     TooLarge { url: String, allowed: u64 },
@@ -49,7 +59,11 @@ pub(crate) enum FetchError {
 impl FetchError {
     /// The server does not have it: another address may.
     pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Status { status, .. } if *status == StatusCode::NOT_FOUND)
+        match self {
+            Self::Status { status, .. } => matches!(*status, StatusCode::NOT_FOUND | StatusCode::GONE),
+            Self::WebPage { .. } => true,
+            _ => false,
+        }
     }
 
     /// The index and what it describes are of different times.
@@ -60,52 +74,48 @@ impl FetchError {
     /// Another attempt may succeed.
     fn is_transient(&self) -> bool {
         match self {
-            Self::Request { .. } | Self::Body { .. } => true,
+            Self::Request { .. } | Self::Body { .. } | Self::Short { .. } => true,
             Self::Status { status, .. } => {
-                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+                status.is_server_error()
+                    || matches!(*status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
             }
             _ => false,
         }
     }
 }
 
-/// The way to the archives.
+/// The way to the archives. Several threads may use it at once.
 pub(crate) struct Fetcher<'a> {
     client: Client,
     cache: &'a Cache,
+    network: &'a Network,
     progress: &'a Progress,
-    offline: bool,
 }
 
 impl<'a> Fetcher<'a> {
-    /// Downloads go to `cache` and are reported to `progress`; with `offline` there are none.
-    pub(crate) fn new(cache: &'a Cache, progress: &'a Progress, offline: bool) -> Result<Self, FetchError> {
+    /// Downloads go to `cache` and are reported to `progress`.
+    pub(crate) fn new(
+        cache: &'a Cache,
+        network: &'a Network,
+        progress: &'a Progress,
+    ) -> Result<Self, FetchError> {
+        // An error means that a provider is there already.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let pem = network.ca_certificates.as_deref().unwrap_or_default();
+        let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(FetchError::Client)?;
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(READ_TIMEOUT)
+            .tls_certs_merge(certificates)
             .user_agent(concat!("runq-assets/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(FetchError::Client)?;
-        Ok(Self { client, cache, progress, offline })
+        Ok(Self { client, cache, network, progress })
     }
 
     /// Where downloads go.
     pub(crate) fn cache(&self) -> &Cache {
         self.cache
-    }
-
-    /// Content of known size and hash, from the cache or else from the URL.
-    pub(crate) fn verified(&self, url: &str, expected: IndexFile) -> Result<Bytes, FetchError> {
-        if let Some(content) = self.cache.get(expected.sha256).map_err(FetchError::Cache)? {
-            return Ok(content);
-        }
-        let content = self.unverified(url, expected.size, expected.size)?;
-        let (found, found_size) = (sha256(&content), content.len() as u64);
-        if found != expected.sha256 || found_size != expected.size {
-            return Err(FetchError::Mismatch { url: url.to_owned(), expected, found_size, found });
-        }
-        self.cache.put(&content).map_err(FetchError::Cache)?;
-        Ok(content)
     }
 
     /// Whether the cache seems to have it.
@@ -118,31 +128,69 @@ impl<'a> Fetcher<'a> {
         self.cache.put(content).map_err(FetchError::Cache)
     }
 
-    /// Content of at most `allowed` bytes that somebody else has to verify. `size` is for the progress; 0: not known.
-    pub(crate) fn unverified(&self, url: &str, size: u64, allowed: u64) -> Result<Bytes, FetchError> {
-        if self.offline {
-            return Err(FetchError::Offline { url: url.to_owned() });
+    /// Content of known size and hash, from the cache or else from the URL.
+    pub(crate) fn verified(&self, url: &str, expected: IndexFile) -> Result<Bytes, FetchError> {
+        if let Some(content) = self.cache.get(expected.sha256).map_err(FetchError::Cache)? {
+            return Ok(content);
         }
+        self.prefetch(url, expected)?;
+        let content = self.cache.get(expected.sha256).map_err(FetchError::Cache)?;
+        content.ok_or_else(|| FetchError::Cache(io::ErrorKind::NotFound.into()))
+    }
+
+    /// Sees to it that the cache has it, without holding it in memory.
+    pub(crate) fn prefetch(&self, url: &str, expected: IndexFile) -> Result<(), FetchError> {
+        self.online(url)?;
         let mut pauses = PAUSES.iter();
         loop {
-            match self.attempt(url, size, allowed) {
-                Err(error) if error.is_transient() => {
-                    let Some(pause) = pauses.next() else { return Err(error) };
-                    self.progress.step(&format!("  {error}: next attempt in {} s", pause.as_secs()));
-                    std::thread::sleep(*pause);
-                }
+            let Some(mut partial) = self.cache.partial(expected.sha256).map_err(FetchError::Cache)? else {
+                return Ok(());
+            };
+            let resumed = partial.len().map_err(FetchError::Cache)? > 0;
+            let result = self.complete(url, expected, &mut partial).and_then(|()| {
+                let found = partial.finish(expected.size).map_err(FetchError::Cache)?;
+                found.map_or(Ok(()), |(found, found_size)| {
+                    Err(FetchError::Mismatch { url: url.to_owned(), expected, found_size, found })
+                })
+            });
+            match result {
+                // What an earlier attempt left was of another file.
+                Err(FetchError::Mismatch { .. } | FetchError::TooLarge { .. }) if resumed => {}
+                Err(error) if error.is_transient() => self.pause(error, pauses.next())?,
                 result => return result,
             }
         }
     }
 
-    fn attempt(&self, url: &str, size: u64, allowed: u64) -> Result<Bytes, FetchError> {
-        let request = |source| FetchError::Request { url: url.to_owned(), source };
-        let response = self.client.get(url).send().map_err(request)?;
-        let status = response.status();
-        if !status.is_success() {
-            return Err(FetchError::Status { url: url.to_owned(), status });
+    /// Content of at most `allowed` bytes that somebody else has to verify. `size` is for the progress; 0: not known.
+    pub(crate) fn unverified(&self, url: &str, size: u64, allowed: u64) -> Result<Bytes, FetchError> {
+        self.online(url)?;
+        let mut pauses = PAUSES.iter();
+        loop {
+            match self.attempt(url, size, allowed) {
+                Err(error) if error.is_transient() => self.pause(error, pauses.next())?,
+                result => return result,
+            }
         }
+    }
+
+    fn online(&self, url: &str) -> Result<(), FetchError> {
+        if self.network.offline {
+            return Err(FetchError::Offline { url: url.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Gives the error back when there was the last attempt.
+    fn pause(&self, error: FetchError, pause: Option<&Duration>) -> Result<(), FetchError> {
+        let Some(pause) = pause else { return Err(error) };
+        self.progress.step(&format!("  {error}: next attempt in {} s", pause.as_secs()));
+        std::thread::sleep(*pause);
+        Ok(())
+    }
+
+    fn attempt(&self, url: &str, size: u64, allowed: u64) -> Result<Bytes, FetchError> {
+        let response = self.get(url, 0)?;
         let bar = self.progress.download(label(url), size);
         let mut content = Vec::new();
         bar.wrap_read(response.take(allowed + 1))
@@ -152,8 +200,96 @@ impl<'a> Fetcher<'a> {
         if content.len() as u64 > allowed {
             return Err(FetchError::TooLarge { url: url.to_owned(), allowed });
         }
+        if is_web_page(&content) {
+            return Err(FetchError::WebPage { url: url.to_owned() });
+        }
         Ok(content.into())
     }
+
+    /// Adds what a download lacks.
+    fn complete(&self, url: &str, expected: IndexFile, partial: &mut Partial) -> Result<(), FetchError> {
+        let url_owned = || url.to_owned();
+        let mut start = partial.len().map_err(FetchError::Cache)?;
+        if start == expected.size && start > 0 {
+            return Ok(());
+        }
+        if start > expected.size {
+            partial.restart().map_err(FetchError::Cache)?;
+            start = 0;
+        }
+        let mut response = self.get(url, start)?;
+        if !continues(&response, start) {
+            partial.restart().map_err(FetchError::Cache)?;
+            start = 0;
+        }
+        // A server that says how much it sends and sends it has a smaller file.
+        let may_be_short = response.content_length().is_some();
+        let bar = self.progress.download(label(url), expected.size);
+        bar.set_position(start);
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let count =
+                response.read(&mut chunk).map_err(|source| FetchError::Body { url: url_owned(), source })?;
+            if count == 0 {
+                break;
+            }
+            if start == 0 && is_web_page(&chunk[..count]) {
+                return Err(FetchError::WebPage { url: url_owned() });
+            }
+            start += count as u64;
+            if start > expected.size {
+                partial.restart().map_err(FetchError::Cache)?;
+                return Err(FetchError::TooLarge { url: url_owned(), allowed: expected.size });
+            }
+            partial.append(&chunk[..count]).map_err(FetchError::Cache)?;
+            bar.set_position(start);
+        }
+        bar.finish_and_clear();
+        if start < expected.size && !may_be_short {
+            return Err(FetchError::Short { url: url_owned(), expected: expected.size, found: start });
+        }
+        Ok(())
+    }
+
+    fn get(&self, url: &str, start: u64) -> Result<Response, FetchError> {
+        let mut request = self.client.get(url);
+        // What is named by its hash may come from any proxy's cache, an InRelease file may not.
+        if !url.contains("/by-hash/") && !url.contains("/pool/") {
+            request = request.header(CACHE_CONTROL, "max-age=0");
+        }
+        if start > 0 {
+            request = request.header(RANGE, format!("bytes={start}-"));
+        }
+        let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        if let Some((name, password)) = host.as_deref().and_then(|host| self.network.netrc.login(host)) {
+            request = request.basic_auth(name, password);
+        }
+        let response =
+            request.send().map_err(|source| FetchError::Request { url: url.to_owned(), source })?;
+        let status = response.status();
+        if status == StatusCode::RANGE_NOT_SATISFIABLE && start > 0 {
+            return self.get(url, 0);
+        }
+        if !status.is_success() {
+            return Err(FetchError::Status { url: url.to_owned(), status });
+        }
+        Ok(response)
+    }
+}
+
+/// Whether an answer begins where it was asked to.
+fn continues(response: &Response, start: u64) -> bool {
+    let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+    let begins = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
+    start > 0 && response.status() == StatusCode::PARTIAL_CONTENT && begins == Some(start)
+}
+
+/// Neither a package, nor an index, nor a signed text begins like that.
+fn is_web_page(content: &[u8]) -> bool {
+    let start = content.trim_ascii_start();
+    ["<!doctype html", "<html", "<?xml"]
+        .iter()
+        .any(|tag| start.get(..tag.len()).is_some_and(|found| found.eq_ignore_ascii_case(tag.as_bytes())))
 }
 
 /// What the user sees of a URL: the file, or whose index it is when the file is named by its hash.

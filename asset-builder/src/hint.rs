@@ -1,6 +1,7 @@
 //! What to do about an error, for the errors where that can be said. Pure.
 
 use crate::archive::ArchiveError;
+use crate::base_image::{BaseImageError, RegistryError};
 use crate::binaries::BinaryError;
 use crate::closure::ClosureError;
 use crate::fetch::FetchError;
@@ -18,6 +19,8 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
             .downcast_ref()
             .and_then(of_archive)
             .or_else(|| cause.downcast_ref().and_then(of_package))
+            .or_else(|| cause.downcast_ref().and_then(of_fetch))
+            .or_else(|| cause.downcast_ref().and_then(of_image))
             .or_else(|| cause.downcast_ref().and_then(of_closure))
             .or_else(|| cause.downcast_ref().map(of_binary))
             .or_else(|| cause.downcast_ref().and_then(of_signature))
@@ -53,9 +56,18 @@ fn of_archive(error: &ArchiveError) -> Option<&'static str> {
 
 fn of_fetch(error: &FetchError) -> Option<&'static str> {
     match error {
-        FetchError::Request { .. } | FetchError::Body { .. } | FetchError::Status { .. } => {
-            Some("check the network, or name another mirror with --mirror")
-        }
+        FetchError::Status { status, .. } if matches!(status.as_u16(), 401 | 403 | 407) => Some(
+            "give name and password of the host in ~/.netrc or --netrc, those of a proxy in http_proxy or https_proxy",
+        ),
+        FetchError::Request { .. }
+        | FetchError::Body { .. }
+        | FetchError::Short { .. }
+        | FetchError::Status { .. } => Some(
+            "check the network (http_proxy, https_proxy, no_proxy, --ca-file), or name another mirror with --mirror",
+        ),
+        FetchError::WebPage { .. } => Some(
+            "a proxy or a login page answers instead of the archive: open the URL in a browser, or name another mirror with --mirror",
+        ),
         FetchError::Mismatch { .. } | FetchError::TooLarge { .. } => {
             Some("the mirror may be in the middle of an update: try again, or name another one with --mirror")
         }
@@ -73,6 +85,20 @@ fn of_package(error: &PackageError) -> Option<&'static str> {
         PackageError::Contradiction { .. } => {
             Some("the archive's index is broken: wait for its mending, or name another mirror with --mirror")
         }
+        _ => None,
+    }
+}
+
+fn of_image(error: &BaseImageError) -> Option<&'static str> {
+    match error {
+        BaseImageError::Registry(RegistryError::Unauthorized { .. }) => Some(
+            "run `docker login REGISTRY`, with a config.json that keeps the password in auths, or pull the image with another \
+             tool and name its archive or layout",
+        ),
+        BaseImageError::Registry(RegistryError::Manifest { .. } | RegistryError::Blob { .. }) => Some(
+            "check name, tag and network; a registry that speaks plain HTTP needs --insecure-registry HOST",
+        ),
+        BaseImageError::NoImage { .. } => Some("name an image that has this architecture, or none"),
         _ => None,
     }
 }

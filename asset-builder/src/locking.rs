@@ -108,8 +108,8 @@ fn follow(
     locked: &LockedArgs,
     progress: &Progress,
 ) -> anyhow::Result<Lock> {
-    let workshop = Workshop::open(args, sides)?;
-    let fetcher = workshop.fetcher(progress, false)?;
+    let workshop = Workshop::open(args, sides, false, progress)?;
+    let fetcher = workshop.fetcher(progress)?;
     let sources = Sources::read(sides, locked, &fetcher, progress)?;
     let machine = MachinePaths::deserialize(sides.machine()?)?;
     let base_image = workshop.base_image.as_ref();

@@ -26,6 +26,7 @@ mod lock;
 mod locking;
 mod module_closure;
 mod module_index;
+mod network;
 mod openpgp;
 mod output;
 mod package_index;

@@ -267,7 +267,7 @@ mod tests {
         let error = Architecture::load("x86-64").unwrap_err().to_string();
         assert!(error.contains("x86_64"), "{error}");
         let error = Recipe::load("x86_64", "machine").unwrap_err().to_string();
-        assert!(error.ends_with("there is debian, ubuntu"), "{error}");
+        assert!(error.ends_with("there is debian, ubuntu, ubuntu-22.04, ubuntu-26.04"), "{error}");
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn fetch_all<'a>(
     let next = AtomicUsize::new(0);
     let download = || -> Result<(), FetchError> {
         while let Some(package) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-            fetcher.verified(&package.url, package.deb)?;
+            fetcher.prefetch(&package.url, package.deb)?;
         }
         Ok(())
     };

@@ -4,6 +4,7 @@ use crate::base_image::BaseImage;
 use crate::cache::Cache;
 use crate::cli::SourceArgs;
 use crate::fetch::{FetchError, Fetcher};
+use crate::network::Network;
 use crate::progress::Progress;
 use crate::sides::Sides;
 use anyhow::Context;
@@ -13,25 +14,28 @@ use std::path::PathBuf;
 pub(crate) struct Workshop {
     pub(crate) cache: Cache,
     pub(crate) base_image: Option<BaseImage>,
+    network: Network,
 }
 
 impl Workshop {
-    /// By the command line.
-    pub(crate) fn open(args: &SourceArgs, sides: &Sides) -> anyhow::Result<Self> {
-        let base_image = args.base_image.as_ref().map(|layout| {
-            BaseImage::read(layout, sides.host.deb_arch())
-                .with_context(|| format!("cannot use the base image {}", layout.display()))
-        });
-        Ok(Self { base_image: base_image.transpose()?, cache: open_cache(args.cache.as_ref())? })
+    /// By the command line; with `offline` there is no network.
+    pub(crate) fn open(
+        args: &SourceArgs,
+        sides: &Sides,
+        offline: bool,
+        progress: &Progress,
+    ) -> anyhow::Result<Self> {
+        let cache = open_cache(args.cache.as_ref())?;
+        let network = Network::new(&args.network, offline)?;
+        let base_image =
+            BaseImage::load(&args.base_image, sides.host.deb_arch(), (&network, &cache), progress)
+                .with_context(|| format!("cannot use the base image {}", args.base_image))?;
+        Ok(Self { cache, base_image, network })
     }
 
     /// The way to the archives, or to the cache alone.
-    pub(crate) fn fetcher<'a>(
-        &'a self,
-        progress: &'a Progress,
-        offline: bool,
-    ) -> Result<Fetcher<'a>, FetchError> {
-        Fetcher::new(&self.cache, progress, offline)
+    pub(crate) fn fetcher<'a>(&'a self, progress: &'a Progress) -> Result<Fetcher<'a>, FetchError> {
+        Fetcher::new(&self.cache, &self.network, progress)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of downloads, from a server that answers as it is told.
 
 use super::*;
+use runq_bundle::digest::sha256;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::thread::{self, JoinHandle};
@@ -28,8 +29,8 @@ fn serve(responses: &'static [(&'static str, &'static str)]) -> (String, JoinHan
 fn fetch(url: &str, expected: &str, times: usize) -> Result<Bytes, FetchError> {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::open(folder.path()).unwrap();
-    let progress = Progress::new();
-    let fetcher = Fetcher::new(&cache, &progress, false).unwrap();
+    let (network, progress) = (Network::default(), Progress::new());
+    let fetcher = Fetcher::new(&cache, &network, &progress).unwrap();
     let expected = IndexFile { size: expected.len() as u64, sha256: sha256(expected.as_bytes()) };
     (1..times).for_each(|_| drop(fetcher.verified(url, expected).unwrap()));
     fetcher.verified(url, expected)
