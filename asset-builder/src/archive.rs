@@ -14,6 +14,8 @@ use runq_bundle::digest::{Sha256Digest, sha256};
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::string::FromUtf8Error;
+use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
 
 const MAX_IN_RELEASE_BYTES: u64 = 16 << 20;
 const MAX_PACKAGES_BYTES: u64 = 1 << 30;
@@ -35,6 +37,10 @@ pub(crate) enum ArchiveError {
     Older { url: String, date: u64, seen: u64 },
     #[error("cannot remember the date of {url}")]
     Remember { url: String, source: std::io::Error },
+    #[error("{archive} has no suite {suite}")]
+    NoSuite { suite: String, archive: String, source: FetchError },
+    #[error("suite {suite} of {archive} has no packages for {arch}: there is no {url}")]
+    NoArchitecture { url: String, suite: String, arch: String, archive: String },
     #[error("cannot decompress {url}")]
     Decompress { url: String, source: std::io::Error },
     #[error("{url} is not UTF-8")]
@@ -58,6 +64,9 @@ pub(crate) struct SuiteRecord {
     pub(crate) suite: String,
     /// Seconds since the epoch.
     pub(crate) date: u64,
+    /// When it ceases to be current, where the archive says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) valid_until: Option<u64>,
     /// Digest of InRelease.
     pub(crate) in_release: Sha256Digest,
     /// The pinned primary key whose signature was good.
@@ -76,6 +85,12 @@ pub(crate) struct IndexRecord {
     pub(crate) sha256: Sha256Digest,
 }
 
+impl IndexRecord {
+    fn expected(&self) -> IndexFile {
+        IndexFile { size: self.size, sha256: self.sha256 }
+    }
+}
+
 /// Reads every suite of the recipe for an architecture (as the archive names it), which must not be older than last time
 /// unless that is allowed.
 pub(crate) fn snapshot(
@@ -84,23 +99,30 @@ pub(crate) fn snapshot(
     fetcher: &Fetcher<'_>,
     progress: &Progress,
 ) -> Result<Snapshot, ArchiveError> {
-    let mut snapshot = Snapshot { index: PackageIndex::default(), suites: Vec::new() };
+    let mut suites = Vec::new();
     for archive in &recipe.archive {
         let keys = PinnedKeys::select(&archive.key_files(), &archive.fingerprints)
             .map_err(|source| ArchiveError::Keys { url: archive.url.clone(), source })?;
-        for suite in &archive.suites {
-            progress.step(&format!("verify {suite} of {}", archive.base()));
-            let suite = Suite { archive, suite, deb_arch, keys: &keys, fetcher, allow_older };
-            // A mirror in the middle of a synchronisation has a new InRelease and old indices, or the reverse.
-            let (record, indices) = match suite.read() {
-                Err(ArchiveError::Fetch(error)) if error.is_out_of_step() => suite.read()?,
-                result => result?,
-            };
-            for (url, text) in indices {
-                let added = snapshot.index.add((archive.base(), suite.suite), &text);
-                added.map_err(|source| ArchiveError::Packages { url, source })?;
-            }
-            snapshot.suites.push(record);
+        let keys = Arc::new(keys);
+        let suite = |suite| Suite { archive, suite, deb_arch, keys: Arc::clone(&keys), fetcher, allow_older };
+        suites.extend(archive.suites.iter().map(|name| suite(name)));
+    }
+    let records = thread::scope(|scope| {
+        let threads: Vec<_> = suites.iter().map(|suite| scope.spawn(|| suite.verify(progress))).collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        threads.into_iter().map(join).collect::<Result<Vec<SuiteRecord>, ArchiveError>>()
+    })?;
+    let mut snapshot = Snapshot { index: PackageIndex::default(), suites: records };
+    // One after the other: their text is ten times as large as the files.
+    for (suite, record) in suites.iter().zip(&snapshot.suites) {
+        for index in &record.index {
+            let url = suite.url(&index.path);
+            let text = packages_text(&url, &suite.packages(&url, index.expected(), false)?)?;
+            let added = snapshot.index.add((suite.archive.base(), suite.suite), &text);
+            added.map_err(|source| ArchiveError::Packages { url, source })?;
         }
     }
     Ok(snapshot)
@@ -110,27 +132,55 @@ struct Suite<'a> {
     archive: &'a Archive,
     suite: &'a str,
     deb_arch: &'a str,
-    keys: &'a PinnedKeys,
+    keys: Arc<PinnedKeys>,
     fetcher: &'a Fetcher<'a>,
     allow_older: bool,
 }
 
 impl Suite<'_> {
-    /// What was read, and URL and text of the Packages file of each component.
-    fn read(&self) -> Result<(SuiteRecord, Vec<(String, String)>), ArchiveError> {
+    /// Reads InRelease, and sees to it that the cache has the Packages file of each component.
+    fn verify(&self, progress: &Progress) -> Result<SuiteRecord, ArchiveError> {
+        progress.step(&format!("verify {} of {}", self.suite, self.archive.base()));
+        match self.attempt() {
+            // A mirror in the middle of a synchronisation has a new InRelease and old indices, or the reverse.
+            Err(ArchiveError::Fetch(error)) if error.is_out_of_step() => {
+                progress.step(&format!("  {error}: reading InRelease again"));
+                self.attempt().map_err(|error| self.explain(error))
+            }
+            result => result,
+        }
+    }
+
+    fn attempt(&self) -> Result<SuiteRecord, ArchiveError> {
         let (release, mut record) = self.release()?;
-        let mut indices = Vec::new();
         for component in &self.archive.components {
             let path = format!("{component}/binary-{}/Packages.xz", self.deb_arch);
             let url = self.url(&path);
-            let release_error = |source| ArchiveError::Release { url: url.clone(), source };
-            let expected = release.index(&path).map_err(release_error)?;
-            let content = self.packages(&url, expected, release.by_hash)?;
+            let expected = release.index(&path).map_err(|source| match source {
+                ReleaseError::NoIndex { .. } => self.no_architecture(&url),
+                source => ArchiveError::Release { url: url.clone(), source },
+            })?;
+            self.packages(&url, expected, release.by_hash)?;
             record.index.push(IndexRecord { path, size: expected.size, sha256: expected.sha256 });
-            let text = packages_text(&url, &content)?;
-            indices.push((url, text));
         }
-        Ok((record, indices))
+        Ok(record)
+    }
+
+    /// An index that InRelease lists and the host does not have, twice, is not there for this architecture.
+    fn explain(&self, error: ArchiveError) -> ArchiveError {
+        match error {
+            ArchiveError::Fetch(FetchError::Status { url, .. }) => self.no_architecture(&url),
+            error => error,
+        }
+    }
+
+    fn no_architecture(&self, url: &str) -> ArchiveError {
+        ArchiveError::NoArchitecture {
+            url: url.to_owned(),
+            suite: self.suite.to_owned(),
+            arch: self.deb_arch.to_owned(),
+            archive: self.archive.base().to_owned(),
+        }
     }
 
     fn url(&self, path: &str) -> String {
@@ -141,21 +191,31 @@ impl Suite<'_> {
     /// followed again.
     fn release(&self) -> Result<(ReleaseFile, SuiteRecord), ArchiveError> {
         let url = self.url("InRelease");
-        let content = self.fetcher.unverified(&url, 0, MAX_IN_RELEASE_BYTES)?;
+        let content = match self.fetcher.unverified(&url, 0, MAX_IN_RELEASE_BYTES) {
+            Err(error) if error.is_not_found() => {
+                let (suite, archive) = (self.suite.to_owned(), self.archive.base().to_owned());
+                return Err(ArchiveError::NoSuite { suite, archive, source: error });
+            }
+            content => content?,
+        };
         let message = text(&url, content.clone().into())?;
         let now = Timestamp::now();
         let signed = self
             .keys
             .verify(&message, now)
             .map_err(|source| ArchiveError::Signature { url: url.clone(), source })?;
-        let release = ReleaseFile::parse(&signed.text, self.suite, now.as_secs().into());
-        let release = release.map_err(|source| ArchiveError::Release { url: url.clone(), source })?;
+        // A snapshot is of the past by design; what it was valid for is recorded all the same.
+        let is_snapshot = self.archive.is_snapshot();
+        let valid_at = if is_snapshot { 0 } else { now.as_secs().into() };
+        let release = ReleaseFile::parse(&signed.text, self.suite, valid_at)
+            .map_err(|source| ArchiveError::Release { url: url.clone(), source })?;
         self.check_age(url, release.date)?;
         self.fetcher.keep(&content)?;
         let record = SuiteRecord {
             archive: self.archive.url.clone(),
             suite: self.suite.to_owned(),
             date: release.date,
+            valid_until: release.valid_until,
             in_release: sha256(&content),
             signer: signed.signer,
             index: Vec::new(),

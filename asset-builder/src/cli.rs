@@ -75,6 +75,9 @@ pub(crate) struct SourceArgs {
     /// Accept a mirror that is older than it was when the cache last saw it.
     #[arg(long)]
     pub(crate) allow_older: bool,
+    /// Read the archives as they were at a time, such as 20261101T000000Z.
+    #[arg(long, value_name = "TIME", conflicts_with = "mirror")]
+    pub(crate) snapshot: Option<String>,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
     /// Describe the result as JSON on standard output.

@@ -99,8 +99,7 @@ impl<'a> Fetcher<'a> {
         network: &'a Network,
         progress: &'a Progress,
     ) -> Result<Self, FetchError> {
-        // An error means that a provider is there already.
-        drop(rustls::crypto::ring::default_provider().install_default());
+        Network::prepare_tls();
         let pem = network.ca_certificates.as_deref().unwrap_or_default();
         let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(FetchError::Client)?;
         let client = Client::builder()

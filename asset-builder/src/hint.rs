@@ -50,6 +50,14 @@ fn of_archive(error: &ArchiveError) -> Option<&'static str> {
         ArchiveError::Older { .. } => Some(
             "a mirror that goes back may hide security updates: name another one with --mirror, or say --allow-older",
         ),
+        ArchiveError::NoSuite { .. } => Some(
+            "check --distro and --mirror; releases that are out of support move to other hosts (archive.debian.org, \
+             old-releases.ubuntu.com)",
+        ),
+        ArchiveError::NoArchitecture { .. } => Some(
+            "name a host that serves this architecture with --mirror: Ubuntu has s390x at http://ports.ubuntu.com/ubuntu-ports \
+             and amd64 at http://archive.ubuntu.com/ubuntu, Debian has s390x from trixie on",
+        ),
         _ => None,
     }
 }

@@ -24,7 +24,8 @@ pub(crate) struct Network {
     /// PEM.
     pub(crate) ca_certificates: Option<Vec<u8>>,
     pub(crate) netrc: Netrc,
-    insecure_registries: Vec<String>,
+    /// `host[:port]`
+    pub(crate) insecure_registries: Vec<String>,
     /// Directory of Docker's config.json.
     pub(crate) docker_config: Option<PathBuf>,
     /// There is none.
@@ -32,6 +33,12 @@ pub(crate) struct Network {
 }
 
 impl Network {
+    /// Makes the cryptography of TLS known to both HTTP clients.
+    pub(crate) fn prepare_tls() {
+        // An error means that it is known already.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    }
+
     /// Reads the files that the arguments and the environment name.
     pub(crate) fn new(args: &NetworkArgs, offline: bool) -> anyhow::Result<Self> {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

@@ -1,10 +1,12 @@
 //! Clear-signed text: what a pinned OpenPGP key signed, and nothing beside it. Runs on the build machine; trusts the
 //! fingerprints that the recipe pins, and of the key files only what those keys bound to themselves.
 
-use pgp::composed::{CleartextSignedMessage, Deserializable, SignedPublicKey, SignedPublicSubKey};
-use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{Signature, SignatureType};
-use pgp::types::{KeyDetails, Tag, Timestamp, VerifyingKey};
+mod signer;
+
+use pgp::composed::{CleartextSignedMessage, Deserializable, SignedPublicKey};
+use pgp::packet::Signature;
+use pgp::types::{KeyDetails, Timestamp};
+use signer::signer;
 
 const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 const END: &str = "-----END PGP SIGNATURE-----";
@@ -28,9 +30,9 @@ pub(crate) enum OpenPgpError {
     #[error("not a clear-signed message")]
     Malformed(#[source] Box<pgp::errors::Error>),
     /// Nobody whom we trust signed this text.
-    #[error("no good signature: it is by {}, pinned are {}", found.join(", "), pinned.join(", "))]
+    #[error("no good signature: {}; pinned are {}", found.join(", "), pinned.join(", "))]
     NoGoodSignature {
-        /// Issuers, as the signatures claim.
+        /// Of each signature, by whom it claims to be and why it does not count.
         found: Vec<String>,
         /// Primary keys of the recipe.
         pinned: Vec<String>,
@@ -75,108 +77,15 @@ impl PinnedKeys {
         let (message, _) = CleartextSignedMessage::from_string(message)
             .map_err(|source| OpenPgpError::Malformed(Box::new(source)))?;
         let text = message.signed_text();
-        let signer = |signature: &Signature| {
-            let mut keys = self.0.iter().filter(|_| is_acceptable(signature, now));
-            keys.find(|key| signed_by(key, signature, &text, now)).map(fingerprint_of)
-        };
-        if let Some(signer) = message.signatures().iter().find_map(signer) {
-            return Ok(Signed { text, signer });
+        let mut found = Vec::new();
+        for signature in message.signatures() {
+            match signer(&self.0, signature, &text, now) {
+                Ok(key) => return Ok(Signed { text, signer: fingerprint_of(key) }),
+                Err(refusal) => found.push(format!("by {}: {refusal}", issuer(signature))),
+            }
         }
-        Err(OpenPgpError::NoGoodSignature {
-            found: message.signatures().iter().map(issuer).collect(),
-            pinned: self.0.iter().map(fingerprint_of).collect(),
-        })
+        Err(OpenPgpError::NoGoodSignature { found, pinned: self.0.iter().map(fingerprint_of).collect() })
     }
-}
-
-/// Of a kind that signs text, with a digest that holds, and not expired.
-fn is_acceptable(signature: &Signature, now: Timestamp) -> bool {
-    let kind = matches!(signature.typ(), Some(SignatureType::Text | SignatureType::Binary));
-    kind && is_strong(signature) && is_current(signature, now)
-}
-
-fn is_strong(signature: &Signature) -> bool {
-    use HashAlgorithm::{Sha3_256, Sha3_512, Sha256, Sha384, Sha512};
-    matches!(signature.hash_alg(), Some(Sha256 | Sha384 | Sha512 | Sha3_256 | Sha3_512))
-}
-
-fn is_current(signature: &Signature, now: Timestamp) -> bool {
-    let Some(created) = signature.created() else { return false };
-    let lifetime = signature.signature_expiration_time().map(|duration| duration.as_secs());
-    is_within(created, lifetime, now)
-}
-
-/// A lifetime of zero seconds, like none, has no end.
-fn is_within(created: Timestamp, lifetime_secs: Option<u32>, now: Timestamp) -> bool {
-    match lifetime_secs {
-        None | Some(0) => true,
-        Some(secs) => u64::from(now.as_secs()) < u64::from(created.as_secs()) + u64::from(secs),
-    }
-}
-
-/// The primary key or a subkey of it made the signature, and was allowed to.
-fn signed_by(key: &SignedPublicKey, signature: &Signature, text: &str, now: Timestamp) -> bool {
-    let primary = &key.primary_key;
-    let revocations = &key.details.revocation_signatures;
-    if revocations.iter().any(|revocation| revocation.verify_key(primary).is_ok()) {
-        return false;
-    }
-    let Some(self_signature) = newest(self_signatures(key), now) else { return false };
-    if !key_is_current(primary, self_signature, now) {
-        return false;
-    }
-    let text = text.as_bytes();
-    let by_primary = || self_signature.key_flags().sign() && signature.verify(primary, text).is_ok();
-    let by_subkey = |subkey: &SignedPublicSubKey| {
-        may_sign(primary, subkey, now) && signature.verify(&subkey.key, text).is_ok()
-    };
-    by_primary() || key.public_subkeys.iter().any(by_subkey)
-}
-
-/// What the primary key says about itself: direct signatures and certifications of its user ids.
-fn self_signatures(key: &SignedPublicKey) -> impl Iterator<Item = &Signature> {
-    let primary = &key.primary_key;
-    let direct =
-        key.details.direct_signatures.iter().filter(|signature| signature.verify_key(primary).is_ok());
-    let users = key.details.users.iter().flat_map(|user| {
-        let good = |signature: &&Signature| {
-            signature.is_certification()
-                && signature.verify_certification(primary, Tag::UserId, &user.id).is_ok()
-        };
-        user.signatures.iter().filter(good)
-    });
-    direct.chain(users)
-}
-
-fn newest<'a>(signatures: impl Iterator<Item = &'a Signature>, now: Timestamp) -> Option<&'a Signature> {
-    signatures
-        .filter(|signature| is_strong(signature) && is_current(signature, now))
-        .max_by_key(|signature| signature.created().map(Timestamp::as_secs))
-}
-
-fn key_is_current(key: &impl KeyDetails, binding: &Signature, now: Timestamp) -> bool {
-    is_within(key.created_at(), binding.key_expiration_time().map(|duration| duration.as_secs()), now)
-}
-
-/// Bound by the primary key as a signing key, and bound back by itself; not revoked, not expired.
-fn may_sign(
-    primary: &(impl VerifyingKey + pgp::ser::Serialize),
-    subkey: &SignedPublicSubKey,
-    now: Timestamp,
-) -> bool {
-    let (revocations, bindings): (Vec<_>, Vec<_>) = subkey
-        .signatures
-        .iter()
-        .filter(|signature| signature.verify_subkey_binding(primary, &subkey.key).is_ok())
-        .partition(|signature| signature.typ() == Some(SignatureType::SubkeyRevocation));
-    let Some(binding) = newest(bindings.into_iter(), now) else { return false };
-    let bound_back = binding
-        .embedded_signature()
-        .is_some_and(|back| is_strong(back) && back.verify_primary_key_binding(&subkey.key, primary).is_ok());
-    revocations.is_empty()
-        && binding.key_flags().sign()
-        && bound_back
-        && key_is_current(&subkey.key, binding, now)
 }
 
 fn fingerprint_of(key: &impl KeyDetails) -> String {

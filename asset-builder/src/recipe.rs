@@ -116,6 +116,12 @@ pub(crate) struct Archive {
     /// Where it is read instead.
     #[serde(skip)]
     pub(crate) mirror: Option<String>,
+    /// Where the archive of the past is read, `{timestamp}` being the time.
+    #[serde(default)]
+    pub(crate) snapshot: Option<String>,
+    /// It is read there.
+    #[serde(skip)]
+    at_snapshot: bool,
     pub(crate) suites: Vec<String>,
     pub(crate) components: Vec<String>,
     /// Primary OpenPGP keys, in hexadecimal; one good signature by any of them suffices.
@@ -199,6 +205,26 @@ impl Recipe {
         Ok(())
     }
 
+    /// Reads the archives as they were at a time (`20261101T000000Z`).
+    pub(crate) fn use_snapshot(&mut self, timestamp: &str) -> anyhow::Result<()> {
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let form = timestamp.strip_suffix('Z').and_then(|text| text.split_once('T'));
+        if !form.is_some_and(|(day, time)| day.len() == 8 && time.len() == 6 && digits(day) && digits(time)) {
+            bail!("{timestamp:?} is no time of a snapshot, expected the form 20261101T000000Z");
+        }
+        for archive in &mut self.archive {
+            let Some(snapshot) = &archive.snapshot else {
+                bail!(
+                    "the recipe names no snapshots of {}: add snapshot = \"https://…/{{timestamp}}\" to it",
+                    archive.url
+                );
+            };
+            archive.mirror = Some(snapshot.replace("{timestamp}", timestamp));
+            archive.at_snapshot = true;
+        }
+        Ok(())
+    }
+
     /// The archive's own URL of what was found at a mirror of it.
     pub(crate) fn canonical(&self, url: &str) -> String {
         self.moved(url, Archive::base, |archive| &archive.url)
@@ -221,6 +247,11 @@ impl Archive {
     /// The directory that it is read from.
     pub(crate) fn base(&self) -> &str {
         self.mirror.as_deref().unwrap_or(&self.url)
+    }
+
+    /// Whether it is an archive of the past.
+    pub(crate) fn is_snapshot(&self) -> bool {
+        self.at_snapshot
     }
 
     /// The armored key files in which the pinned keys are looked up.
@@ -267,7 +298,7 @@ mod tests {
         let error = Architecture::load("x86-64").unwrap_err().to_string();
         assert!(error.contains("x86_64"), "{error}");
         let error = Recipe::load("x86_64", "machine").unwrap_err().to_string();
-        assert!(error.ends_with("there is debian, ubuntu, ubuntu-22.04, ubuntu-26.04"), "{error}");
+        assert!(error.ends_with("there is debian, ubuntu-22.04, ubuntu-26.04, ubuntu"), "{error}");
     }
 
     #[test]
@@ -280,5 +311,24 @@ mod tests {
         assert_eq!(recipe.mirrored(own), "http://mirror.example/debian/pool/q.deb");
         assert_eq!(recipe.canonical("http://mirror.example/debian/pool/q.deb"), own);
         assert!(recipe.use_mirror("http://mirror.example/ubuntu").is_err());
+    }
+
+    #[test]
+    fn every_recipe_can_be_built_from_a_snapshot() {
+        for (name, _) in EMBEDDED.iter().filter(|(name, _)| !name.ends_with("machine.toml")) {
+            let (arch, file) = name.split_once('/').unwrap();
+            let mut recipe = Recipe::load(arch, file.trim_end_matches(".toml")).unwrap();
+            recipe.use_snapshot("20261101T000000Z").unwrap();
+            for archive in &recipe.archive {
+                assert!(
+                    archive.is_snapshot() && archive.base().ends_with("/20261101T000000Z"),
+                    "{}",
+                    archive.base()
+                );
+            }
+            for text in ["2026", "20261101T000000", "20261101T00000?Z"] {
+                assert!(recipe.use_snapshot(text).is_err(), "{text}");
+            }
+        }
     }
 }

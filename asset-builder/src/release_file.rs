@@ -10,6 +10,8 @@ use std::collections::HashMap;
 pub(crate) struct ReleaseFile {
     /// When the suite was published, seconds since the epoch.
     pub(crate) date: u64,
+    /// When it ceases to be current, where the archive says so.
+    pub(crate) valid_until: Option<u64>,
     /// Whether index files can be had by their hash.
     pub(crate) by_hash: bool,
     files: HashMap<String, IndexFile>,
@@ -53,8 +55,10 @@ impl ReleaseFile {
             value: value.unwrap_or_default().to_owned(),
         };
         let date = get("Date").and_then(parse_date).ok_or_else(|| malformed("Date", get("Date")))?;
+        let mut valid_until = None;
         if let Some(until) = get("Valid-Until") {
             let end = parse_date(until).ok_or_else(|| malformed("Valid-Until", Some(until)))?;
+            valid_until = Some(end);
             if end <= now {
                 return Err(ReleaseError::Expired { until: until.to_owned() });
             }
@@ -64,7 +68,7 @@ impl ReleaseFile {
             .lines()
             .map(|line| parse_index_line(line).ok_or_else(|| malformed("SHA256", Some(line))))
             .collect::<Result<_, _>>()?;
-        Ok(Self { date, by_hash: get("Acquire-By-Hash") == Some("yes"), files })
+        Ok(Self { date, valid_until, by_hash: get("Acquire-By-Hash") == Some("yes"), files })
     }
 
     /// The entry of a path relative to the suite's directory.

@@ -110,5 +110,8 @@ fn recipe(args: &SourceArgs, arch: &str) -> anyhow::Result<Recipe> {
     for mirror in &args.mirror {
         recipe.use_mirror(mirror)?;
     }
+    if let Some(timestamp) = &args.snapshot {
+        recipe.use_snapshot(timestamp)?;
+    }
     Ok(recipe)
 }

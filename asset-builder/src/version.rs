@@ -112,4 +112,42 @@ mod tests {
             assert_eq!(compare(a, b), Ordering::Equal, "{a} and {b}");
         }
     }
+
+    /// Random versions of the letters that versions have, against the real thing.
+    #[test]
+    #[allow(clippy::print_stderr, reason = "says that it tested nothing")]
+    fn agrees_with_dpkg_on_random_versions() {
+        use rand::{Rng, SeedableRng, rngs::StdRng};
+        use std::process::Command;
+        if Command::new("dpkg").arg("--version").output().is_err() {
+            eprintln!("skipped: there is no dpkg");
+            return;
+        }
+        let mut random = StdRng::seed_from_u64(4);
+        let mut version = || {
+            let mut letters = |alphabet: &[u8], most: usize| -> String {
+                let count = random.gen_range(0..most);
+                (0..count).map(|_| char::from(alphabet[random.gen_range(0..alphabet.len())])).collect()
+            };
+            let epoch = ["", "0:", "1:"][letters(b"x", 3).len()];
+            let revision = letters(b"0019a~+.", 4);
+            let hyphen = if revision.is_empty() { "" } else { "-" };
+            let upstream = letters(b"000129aZ~~+..-", 7);
+            // A version does not end in a hyphen.
+            let upstream = if hyphen.is_empty() { upstream.trim_end_matches('-') } else { &upstream };
+            format!("{epoch}1{upstream}{hyphen}{revision}")
+        };
+        for _ in 0..300 {
+            let (a, b) = (version(), version());
+            let order = compare(&a, &b);
+            let operator = match order {
+                Ordering::Less => "lt",
+                Ordering::Equal => "eq",
+                Ordering::Greater => "gt",
+            };
+            let agrees =
+                Command::new("dpkg").args(["--compare-versions", &a, operator, &b]).status().unwrap();
+            assert!(agrees.success(), "{a} {operator} {b}");
+        }
+    }
 }

@@ -36,6 +36,8 @@ const ACCEPTED: [&str; 4] = [
 pub(crate) enum RegistryError {
     #[error("cannot start the runtime of the registry client")]
     Runtime(#[source] io::Error),
+    #[error("cannot set up the registry client")]
+    Client(#[source] Box<OciDistributionError>),
     #[error("{name} is not in the cache, and --offline forbids to pull it")]
     Offline { name: String },
     #[error("cannot pull {name}")]
@@ -92,14 +94,16 @@ impl<'a> Registry<'a> {
         let plain = network.is_plain(registry).then(|| reference.resolve_registry().to_owned());
         let certificate =
             |data: &Vec<u8>| Certificate { encoding: CertificateEncoding::Pem, data: data.clone() };
-        let client = Client::new(ClientConfig {
+        Network::prepare_tls();
+        let client = Client::try_from(ClientConfig {
             protocol: ClientProtocol::HttpsExcept(plain.into_iter().collect()),
             extra_root_certificates: network.ca_certificates.iter().map(certificate).collect(),
             connect_timeout: Some(CONNECT_TIMEOUT),
             read_timeout: Some(READ_TIMEOUT),
             user_agent: concat!("runq-assets/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
-        });
+        })
+        .map_err(|source| RegistryError::Client(Box::new(source)))?;
         Ok(Self { client, credentials, reference, cache, progress, offline: network.offline })
     }
 

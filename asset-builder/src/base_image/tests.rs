@@ -172,18 +172,16 @@ fn refuses_other_architectures_and_altered_blobs() {
     let name = layout_folder.path().to_str().unwrap();
     let error = load(name, "riscv64").err().unwrap().to_string();
     assert_eq!(error, "there is no image for linux/riscv64, found linux/s390x, unknown/unknown, linux/amd64");
+    let (_, index) = blobs("amd64");
     for blob in fs_err::read_dir(layout_folder.path().join("blobs/sha256")).unwrap() {
         let path = blob.unwrap().path();
+        if index.ends_with(path.file_name().unwrap().to_str().unwrap()) {
+            continue;
+        }
         let content = fs_err::read(&path).unwrap();
         fs_err::write(&path, [&content[..], b" "].concat()).unwrap();
-        assert!(
-            matches!(
-                load(name, "amd64"),
-                Err(BaseImageError::Mismatch { .. } | BaseImageError::Contents(LayerError::Mismatch { .. }))
-            ) || !content.starts_with(b"{"),
-            "{}",
-            path.display()
-        );
+        let error = load(name, "amd64").err().unwrap();
+        assert!(matches!(error, BaseImageError::Mismatch { .. } | BaseImageError::Contents(_)), "{error:?}");
         fs_err::write(&path, content).unwrap();
     }
     // An index that lies about what a manifest is for.
@@ -211,7 +209,7 @@ fn registry(blobs: HashMap<String, Vec<u8>>, index: String, cut: usize) -> (Stri
             let digest = if name == "tag" { index.as_str() } else { name };
             let again = log.lock().unwrap().contains(&path);
             log.lock().unwrap().push(path.clone());
-            let mut answer = |status: &str, more: &str, length: usize, body: &[u8]| {
+            let answer = |status: &str, more: &str, length: usize, body: &[u8]| {
                 write!(
                     &stream,
                     "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{more}\r\n"

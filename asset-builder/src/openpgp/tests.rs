@@ -1,10 +1,11 @@
 //! Tests of clear-signed text, with keys made on the spot.
 
+use super::signer::Refusal;
 use super::*;
 use pgp::composed::{
     ArmorOptions, EncryptionCaps, KeyType, SecretKeyParamsBuilder, SignedSecretKey, SubkeyParamsBuilder,
 };
-use pgp::packet::{SignatureConfig, Subpacket, SubpacketData};
+use pgp::packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData};
 use pgp::types::{Duration, Password};
 use rand::thread_rng;
 
@@ -85,8 +86,10 @@ fn names_the_signer_and_the_pinned_keys_when_they_differ() {
     let error =
         pinned(public(&other)).verify(&sign(&signer, None), Timestamp::now()).unwrap_err().to_string();
     let subkey = fingerprint_of(&signer.secret_subkeys[0].key);
-    let expected =
-        format!("no good signature: it is by {subkey}, pinned are {}", fingerprint_of(&public(&other)));
+    let expected = format!(
+        "no good signature: by {subkey}: the key is not pinned; pinned are {}",
+        fingerprint_of(&public(&other))
+    );
     assert_eq!(error, expected);
     let missing = PinnedKeys::select(&[], &["AB".to_owned()]);
     assert!(matches!(missing, Err(OpenPgpError::MissingKey { .. })));
@@ -98,7 +101,12 @@ fn refuses_expired_signatures() {
     let keys = pinned(public(&key));
     let message = sign(&key, Some(Duration::from_secs(600)));
     keys.verify(&message, Timestamp::now()).unwrap();
-    assert!(keys.verify(&message, Timestamp::from_secs(Timestamp::now().as_secs() + 700)).is_err());
+    refused(
+        &keys,
+        &message,
+        Timestamp::from_secs(Timestamp::now().as_secs() + 700),
+        Refusal::SignatureExpired,
+    );
 }
 
 /// Made by GnuPG, as the library refuses to make the weak one.
@@ -107,7 +115,8 @@ fn refuses_weak_digests() {
     let fingerprint = "18C077A86F386877248188CB1FFE0D376F198A4C".to_owned();
     let keys = PinnedKeys::select(&[include_str!("fixtures/rsa.asc")], &[fingerprint]).unwrap();
     keys.verify(include_str!("fixtures/sha256.asc"), Timestamp::now()).unwrap();
-    assert!(keys.verify(include_str!("fixtures/sha1.asc"), Timestamp::now()).is_err());
+    let found = "SHA1".to_owned();
+    refused(&keys, include_str!("fixtures/sha1.asc"), Timestamp::now(), Refusal::WeakDigest { found });
 }
 
 #[test]
@@ -115,8 +124,7 @@ fn refuses_a_subkey_that_another_key_bound() {
     let (key, attacker) = (key(), key());
     let mut mixed = public(&key);
     mixed.public_subkeys = public(&attacker).public_subkeys;
-    let error = pinned(mixed).verify(&sign(&attacker, None), Timestamp::now()).unwrap_err();
-    assert!(matches!(error, OpenPgpError::NoGoodSignature { .. }));
+    refused(&pinned(mixed), &sign(&attacker, None), Timestamp::now(), Refusal::Unbound);
 }
 
 #[test]
@@ -131,7 +139,7 @@ fn refuses_a_revoked_subkey() {
     let revocation =
         config.sign_subkey_binding(&key.primary_key, &revoked.primary_key, &Password::empty(), &subkey.key);
     subkey.signatures.push(revocation.unwrap());
-    assert!(pinned(revoked).verify(&sign(&key, None), Timestamp::now()).is_err());
+    refused(&pinned(revoked), &sign(&key, None), Timestamp::now(), Refusal::KeyRevoked);
 }
 
 #[test]
@@ -140,5 +148,46 @@ fn a_primary_key_may_sign_only_when_it_says_so() {
     let message =
         CleartextSignedMessage::sign(thread_rng(), TEXT, &key.primary_key, &Password::empty()).unwrap();
     let message = message.to_armored_string(ArmorOptions::default()).unwrap();
-    assert!(pinned(public(&key)).verify(&message, Timestamp::now()).is_err());
+    refused(&pinned(public(&key)), &message, Timestamp::now(), Refusal::NotForSigning);
+}
+
+#[test]
+fn refuses_a_revoked_primary_key() {
+    let key = key();
+    let mut revoked = public(&key);
+    let mut config =
+        SignatureConfig::from_key(thread_rng(), &key.primary_key, SignatureType::KeyRevocation).unwrap();
+    config.hashed_subpackets =
+        vec![Subpacket::regular(SubpacketData::SignatureCreationTime(Timestamp::now())).unwrap()];
+    let revocation = config.sign_key(&key.primary_key, &Password::empty(), &revoked.primary_key).unwrap();
+    revoked.details.revocation_signatures.push(revocation);
+    refused(&pinned(revoked), &sign(&key, None), Timestamp::now(), Refusal::KeyRevoked);
+}
+
+#[test]
+fn refuses_an_expired_subkey() {
+    let key = key();
+    let mut expiring = public(&key);
+    let subkey = &mut expiring.public_subkeys[0];
+    let mut config =
+        SignatureConfig::from_key(thread_rng(), &key.primary_key, SignatureType::SubkeyBinding).unwrap();
+    let old = subkey.signatures[0].config().unwrap();
+    config.hashed_subpackets = old.hashed_subpackets.clone();
+    let lifetime = SubpacketData::KeyExpirationTime(Duration::from_secs(600));
+    config.hashed_subpackets.push(Subpacket::regular(lifetime).unwrap());
+    let binding =
+        config.sign_subkey_binding(&key.primary_key, &expiring.primary_key, &Password::empty(), &subkey.key);
+    subkey.signatures = vec![binding.unwrap()];
+    let keys = pinned(expiring);
+    let message = sign(&key, None);
+    keys.verify(&message, Timestamp::now()).unwrap();
+    refused(&keys, &message, Timestamp::from_secs(Timestamp::now().as_secs() + 700), Refusal::KeyExpired);
+}
+
+/// The one signature of a message is refused for this reason.
+fn refused(keys: &PinnedKeys, message: &str, now: Timestamp, reason: Refusal) {
+    let error = keys.verify(message, now).err().unwrap();
+    let OpenPgpError::NoGoodSignature { found, .. } = error else { panic!("{error}") };
+    assert_eq!(found.len(), 1);
+    assert!(found[0].ends_with(&format!(": {reason}")), "{found:?}, expected {reason}");
 }
