@@ -38,7 +38,7 @@ pub(crate) enum ArchiveError {
     #[error("cannot remember the date of {url}")]
     Remember { url: String, source: std::io::Error },
     #[error("{archive} has no suite {suite}")]
-    NoSuite { suite: String, archive: String, source: FetchError },
+    NoSuite { suite: String, archive: String, source: Box<FetchError> },
     #[error("suite {suite} of {archive} has no packages for {arch}: there is no {url}")]
     NoArchitecture { url: String, suite: String, arch: String, archive: String },
     #[error("cannot decompress {url}")]
@@ -194,7 +194,7 @@ impl Suite<'_> {
         let content = match self.fetcher.unverified(&url, 0, MAX_IN_RELEASE_BYTES) {
             Err(error) if error.is_not_found() => {
                 let (suite, archive) = (self.suite.to_owned(), self.archive.base().to_owned());
-                return Err(ArchiveError::NoSuite { suite, archive, source: error });
+                return Err(ArchiveError::NoSuite { suite, archive, source: Box::new(error) });
             }
             content => content?,
         };
