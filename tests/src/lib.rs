@@ -29,6 +29,7 @@ pub mod s390x_host;
 pub mod sandbox;
 pub mod small_bundle;
 pub mod soak;
+pub mod successor;
 pub mod terminal;
 pub mod ubuntu_archive;
 pub mod workspace;

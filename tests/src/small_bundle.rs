@@ -31,6 +31,12 @@ pub enum Scheme {
 }
 
 impl Signer {
+    /// With the key pair of these files.
+    #[must_use]
+    pub fn at(prefix: &Path) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
     /// Makes a key pair.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod failure;
 mod hostile_image;
 mod identity;
 mod install_faults;
+mod install_live;
 mod install_sources;
 mod leftovers;
 mod life_cycle;
