@@ -48,6 +48,7 @@ build: deps ## static binaries for ARCH, in target/dist/ARCH
 	cargo=$$($(RUST_STD)) && $(SECCOMP) $$cargo build --release --locked --target $(TRIPLE) $(addprefix --package ,$(SHIPPED))
 	install -D -t $(DIST) $(addprefix $(BUILT)/,runq proxy init runq-install runq-assets)
 	$(RUN_$(ARCH)) $(DIST)/runq --build-id > $(DIST)/build-id
+	$(RUN_$(ARCH)) $(DIST)/runq-install documents $(DIST)/share
 	@! readelf -lW $(DIST)/runq $(DIST)/proxy $(DIST)/init $(DIST)/runq-* | grep INTERP || { echo "not static"; exit 1; }
 
 assets: build ## the signed asset bundle, in target/bundle
@@ -91,7 +92,7 @@ test-docker26: build ## end-to-end tests with the Docker of Debian 13
 
 # The sandbox is not needed, only what is built.
 test-faults: build ## the installer killed, and the disk failing, at every system call; part of it is in `make test`
-	RUNQ_TEST_FAULTS=all $(E2E) install_faults install_power_loss
+	RUNQ_TEST_FAULTS=all $(E2E) install_faults install_hostile
 
 sandbox: build ## a private Docker with runq in it, left running
 	$(SANDBOX) up --distro $(DISTRO) --accel $(ACCEL)

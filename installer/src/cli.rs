@@ -63,6 +63,13 @@ pub(crate) enum Command {
     /// Tell whether this host is fit for runq and what is installed sound, and what to do about it
     #[command(after_help = examples::DOCTOR)]
     Doctor(Doctor),
+    /// Write man pages and completions for bash, zsh and fish into a directory; done when the program is built
+    #[command(hide = true, after_help = examples::DOCUMENTS)]
+    Documents {
+        /// Gets the directories man1 and completions
+        #[arg(value_name = "DIR")]
+        output: PathBuf,
+    },
     /// Remove the entry of daemon.json that was added, and the tree
     #[command(after_help = examples::UNINSTALL)]
     Uninstall(Uninstall),

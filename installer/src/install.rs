@@ -107,8 +107,6 @@ fn bundle_source(options: &Install) -> Result<Source> {
 
 fn prepare_prefix(layout: &Layout) -> Result<Lock> {
     transaction::create_directories(layout)?;
-    preflight::check_owner(layout.prefix())?;
-    preflight::check_owner(&layout.versions())?;
     transaction::lock(layout)
 }
 

@@ -6,6 +6,7 @@ mod cli;
 mod docker_config;
 mod docker_daemon;
 mod doctor;
+mod documents;
 mod engine;
 mod exit;
 mod export;
@@ -73,6 +74,7 @@ fn run(command: &Command) -> Result<Report> {
         Command::Gc(options) => gc::gc(options),
         Command::Export(options) => export::export(options),
         Command::Pull(options) => pull::pull(options),
+        Command::Documents { output } => documents::write(output),
         Command::Register(options) if options.engine != EngineName::Docker => {
             engine::register(options, options.engine)
         }

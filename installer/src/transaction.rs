@@ -149,6 +149,8 @@ pub(crate) fn create_directories(layout: &Layout) -> Result<()> {
             fs::create_dir_all(&directory)?;
             fs::set_permissions(&directory, Permissions::from_mode(DIRECTORY_MODE))?;
         }
+        // One after the other: nothing is created in a directory that is somebody else's.
+        check_owner(&directory)?;
     }
     Ok(())
 }

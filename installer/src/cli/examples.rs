@@ -87,3 +87,7 @@ Examples:
       removes the entry of daemon.json that was added, and everything below the prefix
   runq-install uninstall --force
       does so although containers use it, and says what becomes of them";
+
+pub(super) const DOCUMENTS: &str = "\
+Examples:
+  runq-install documents /usr/local/share/runq";

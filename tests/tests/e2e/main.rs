@@ -17,6 +17,7 @@ mod hostile_image;
 mod identity;
 mod install_faults;
 mod install_live;
+mod install_hostile;
 mod install_sources;
 mod leftovers;
 mod life_cycle;
