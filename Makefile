@@ -16,6 +16,7 @@ E2E     := cargo test --package runq-tests --test e2e -- --ignored --test-thread
 # Debian's packages, by a program or file of theirs.
 NEEDED := dockerd:docker.io containerd:containerd runc:runc iptables:iptables ip:iproute2 \
 	/bin/busybox:busybox-static debootstrap:debootstrap minisign:minisign gpg-agent:gnupg xz:xz-utils strace:strace zstd:zstd readelf:binutils cc:gcc \
+	mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs qemu-img:qemu-utils losetup:mount \
 	/usr/include/stdlib.h:libc6-dev /usr/include/seccomp.h:libseccomp-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates \
 	strace:strace skopeo:skopeo docker-registry:docker-registry podman:podman
 

@@ -172,6 +172,16 @@ impl<'a> Recipe<'a> {
         Ok(container)
     }
 
+    /// Makes it without starting it.
+    ///
+    /// # Errors
+    /// When Docker cannot make it.
+    pub fn create(self, command: &[&str]) -> Result<Container> {
+        let (container, mut docker) = self.docker_command("create", &[], command);
+        command::output(&mut docker, LIMIT)?;
+        Ok(container)
+    }
+
     /// Starts a shell script in the background and waits until it has printed `mark`.
     ///
     /// # Errors
@@ -186,9 +196,13 @@ impl<'a> Recipe<'a> {
     /// first value.
     #[must_use]
     pub fn command(self, options: &[&str], command: &[&str]) -> (Container, Command) {
+        self.docker_command("run", options, command)
+    }
+
+    fn docker_command(self, action: &str, options: &[&str], command: &[&str]) -> (Container, Command) {
         let mut docker = self.bed.docker.command();
         docker
-            .args(["run", "--name", &self.name, "--runtime", &self.runtime])
+            .args([action, "--name", &self.name, "--runtime", &self.runtime])
             .args(options)
             .args(&self.options);
         docker.arg(&self.image).args(command);
@@ -252,5 +266,32 @@ impl Drop for Container {
     fn drop(&mut self) {
         // A failure here would hide the one that ended the test, and `make sandbox-down` removes what is left.
         drop(self.docker.run(&["rm", "--force", "--volumes", &self.name]));
+    }
+}
+
+/// A network of Docker's that is removed when this value goes; it has to be made before the containers in it.
+pub struct Network {
+    docker: Docker,
+    /// Its name.
+    pub name: String,
+}
+
+impl Network {
+    /// Makes one with these options of `docker network create`.
+    ///
+    /// # Errors
+    /// When Docker cannot make it.
+    pub fn new(bed: &Bed, options: &[&str]) -> Result<Self> {
+        let name = unique_name();
+        let mut create = bed.docker.command();
+        command::output(create.args(["network", "create"]).args(options).arg(&name), LIMIT)?;
+        Ok(Self { docker: bed.docker.clone(), name })
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // As above.
+        drop(self.docker.run(&["network", "rm", &self.name]));
     }
 }

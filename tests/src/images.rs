@@ -77,7 +77,7 @@ fn import_for(
     Ok(())
 }
 
-fn is_loaded(docker: &Docker, name: &str) -> bool {
+pub(crate) fn is_loaded(docker: &Docker, name: &str) -> bool {
     docker.run(&["image", "inspect", name]).is_ok_and(|finished| finished.code == 0)
 }
 
@@ -174,8 +174,13 @@ fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
 /// # Errors
 /// When a package cannot be had.
 pub fn debian() -> Result<PathBuf> {
+    cached("debian", debootstrap)
+}
+
+/// An archive of the cache, made when it is not there or not whole.
+pub(crate) fn cached(name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let cache = workspace::cache().join("images");
-    let archive = cache.join(format!("debian-{SUITE}.tar"));
+    let archive = cache.join(format!("{name}-{SUITE}.tar"));
     let checksum = archive.with_extension("tar.sha256");
     if archive.exists() && fs_err::read_to_string(&checksum).ok() == Some(sha256(&archive)?) {
         return Ok(archive);
@@ -183,7 +188,7 @@ pub fn debian() -> Result<PathBuf> {
     fs_err::create_dir_all(&cache)?;
     let work = tempfile::tempdir_in(&cache)?;
     let rootfs = work.path().join("rootfs");
-    debootstrap(&rootfs)?;
+    make(&rootfs)?;
     let new = work.path().join("rootfs.tar");
     let mut tar = Command::new("tar");
     tar.args([

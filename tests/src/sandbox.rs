@@ -212,7 +212,7 @@ impl Sandbox {
         self.daemon("containerd")
     }
 
-    fn dockerd(&self) -> Daemon {
+    pub(crate) fn dockerd(&self) -> Daemon {
         self.daemon("dockerd")
     }
 

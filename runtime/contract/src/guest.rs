@@ -1,6 +1,7 @@
 //! What the guest has to set up around its processes: host name, mounts, kernel parameters, DNS.
 //! `runq` takes it from the OCI spec, `proxy` carries it, `init` applies it.
 
+use crate::disk::{Disk, RootDisk};
 use crate::seccomp::Seccomp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,6 +25,17 @@ pub struct Guest {
     pub pids: Option<u32>,
     /// The filter of every process of the container.
     pub seccomp: Option<Seccomp>,
+    /// Destinations of what the host bound into the container, in order: they reach the guest through the share, and
+    /// are put back on top of what the guest mounts over them.
+    pub binds: Vec<String>,
+    /// Disks, in the order of the host's drives.
+    pub disks: Vec<Disk>,
+    /// The disk to take as the root instead of the share.
+    pub root_disk: Option<RootDisk>,
+    /// SIGUSR1 and SIGUSR2 to the entrypoint run the programs of these names in [`crate::paths::SIGUSR`].
+    pub sigusr: bool,
+    /// The entrypoint's environment is written to `/.runqenv`.
+    pub runqenv: bool,
     /// When present, `/etc/resolv.conf` of the guest is made from it instead of from Docker's.
     pub dns: Option<Dns>,
 }

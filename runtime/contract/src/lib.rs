@@ -5,6 +5,7 @@
 //! checks its meaning. All formats are text (JSON) or say their byte order (big-endian).
 
 pub mod channel;
+pub mod disk;
 pub mod guest;
 pub mod network;
 pub mod paths;

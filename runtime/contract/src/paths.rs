@@ -32,3 +32,6 @@ pub const ROOT_TAG: &str = "runq-root";
 /// Name of the virtio-serial port that carries the channel; the guest finds it in
 /// `/sys/class/virtio-ports/*/name`.
 pub const CHANNEL_PORT: &str = "runq.channel";
+
+/// Where the programs are, in the container, that run instead of a signal being sent.
+pub const SIGUSR: &str = "/.runq";

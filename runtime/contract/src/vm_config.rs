@@ -1,6 +1,7 @@
 //! The file that `runq` leaves in the OCI bundle for `proxy`: the VM's hardware, the guest, the entrypoint.
 //! JSON, UTF-8; written by one build and read by the same build, which the build id makes sure of.
 
+use crate::disk::Drive;
 use crate::guest::Guest;
 use crate::process::Process;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,10 @@ pub struct VmConfig {
     pub users: Users,
     /// Virtual hardware.
     pub hardware: Hardware,
+    /// Disks, in the order of the guest's list.
+    pub drives: Vec<Drive>,
+    /// Whether `docker exec` is refused whatever the host can do.
+    pub no_exec: bool,
     /// What the guest sets up.
     pub guest: Guest,
     /// What the guest runs.
@@ -34,7 +39,7 @@ pub struct Users {
 }
 
 /// Size and kind of the virtual machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hardware {
     /// Number of vCPUs, at least 1.
@@ -43,12 +48,19 @@ pub struct Hardware {
     pub memory_mib: u32,
     /// How guest code is executed.
     pub accel: Accel,
+    /// Further features of QEMU's `-cpu`: letters, digits, `.`, `_`, `+`, `-` and `=`.
+    pub cpu_features: Vec<String>,
+    /// Whether the guest may run virtual machines of its own.
+    pub nested: bool,
+    /// Mediated device with AP adapters, a UUID in lower case.
+    pub ap_uuid: Option<String>,
 }
 
 /// QEMU's accelerator. There is no fallback from one to the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Accel {
+    #[default]
     /// Hardware virtualisation through `/dev/kvm`.
     Kvm,
     /// Emulation: slow, and not a security boundary by QEMU's own policy.

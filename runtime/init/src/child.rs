@@ -4,7 +4,7 @@
 use crate::privileges::FilterMoment;
 use crate::process::StartError;
 use crate::stdio::ChildStdio;
-use crate::{control_group, file_system, privileges};
+use crate::{control_group, environment_file, file_system, privileges};
 use anyhow::Context;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, execve};
@@ -57,6 +57,9 @@ fn prepare(task: &Task<'_>, stdio: ChildStdio) -> anyhow::Result<()> {
     };
     control_group::enter()?;
     file_system::enter(guest, terminal)?;
+    if guest.runqenv {
+        environment_file::write(&spec.env)?;
+    }
     rustix::process::setsid().context("cannot start a session")?;
     let descriptors = match stdio {
         ChildStdio::Pipes(pipes) => pipes,

@@ -3,31 +3,23 @@
 //! link in it can reach is the guest's own file system, which has nothing of value.
 
 use crate::mounts::{DEVPTS, ROOT};
+use crate::{attachments, device_nodes, disks, tree_copy};
 use anyhow::Context;
 use nix::sched::{CloneFlags, unshare};
 use runq_contract::guest::{Dns, Guest, GuestMount};
-use rustix::fs::{CWD, FileType, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the guest's resolver configuration is before it is put over the image's.
 const RESOLV_CONF: &str = "/run/resolv.conf";
 
-/// Character devices of a container: name, major, minor (OCI runtime spec, "Default Devices").
-const DEVICES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-
-/// Links of a container: name, target ("Dev symbolic links").
-const LINKS: [(&str, &str); 5] = [
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-    ("ptmx", "pts/ptmx"),
-];
+/// Option of a tmpfs that starts with what it covers.
+const COPY_UP: &str = "tmpcopyup";
 
 /// Enters the container's file system in a mount namespace of its own.
 pub(crate) fn enter(guest: &Guest, terminal: Option<&CStr>) -> anyhow::Result<()> {
@@ -36,14 +28,17 @@ pub(crate) fn enter(guest: &Guest, terminal: Option<&CStr>) -> anyhow::Result<()
         .context("cannot make the mounts private")?;
     let devpts = clone_mount(DEVPTS)?;
     let resolv_conf = guest.dns.as_ref().map(write_resolv_conf).transpose()?;
-    enter_root()?;
+    let attachments = attachments::collect(guest)?;
+    let disks = device_nodes::find_disks(guest);
+    enter_root(&guest.root_disk.as_ref().map_or(ROOT.to_owned(), |root| disks::mount_path(root.disk)))?;
     for mount in &guest.mounts {
         mount_in_guest(mount, &devpts)
             .with_context(|| format!("cannot mount {} at {}", mount.kind, mount.destination))?;
     }
     if guest.mounts.iter().any(|mount| mount.destination == "/dev") {
-        populate_dev(terminal)?;
+        device_nodes::populate(terminal, &disks)?;
     }
+    attachments::attach(&attachments)?;
     if let Some(resolv_conf) = resolv_conf {
         attach(&resolv_conf, "/etc/resolv.conf").context("cannot put the DNS configuration in place")?;
     }
@@ -53,12 +48,15 @@ pub(crate) fn enter(guest: &Guest, terminal: Option<&CStr>) -> anyhow::Result<()
     for path in &guest.readonly_paths {
         make_readonly(path).with_context(|| format!("cannot make {path} read-only"))?;
     }
+    if guest.root_disk.as_ref().is_some_and(|root| root.read_only) {
+        make_root_readonly().context("cannot make the root read-only")?;
+    }
     Ok(())
 }
 
-/// Makes the share the root. An initial RAM disk cannot be pivoted away: the share is moved over it instead.
-fn enter_root() -> anyhow::Result<()> {
-    rustix::process::chdir(ROOT).with_context(|| format!("cannot change to {ROOT}"))?;
+/// Makes the share, or a disk, the root. An initial RAM disk cannot be pivoted away: the other one is moved over it instead.
+fn enter_root(path: &str) -> anyhow::Result<()> {
+    rustix::process::chdir(path).with_context(|| format!("cannot change to {path}"))?;
     rustix::mount::mount_move(".", "/").context("cannot move the root file system to /")?;
     rustix::process::chroot(".").context("cannot change the root")?;
     rustix::process::chdir("/").context("cannot change to the new root")
@@ -106,8 +104,27 @@ fn mount_in_guest(mount: &GuestMount, devpts: &OwnedFd) -> anyhow::Result<()> {
     // The guest has one hierarchy, whatever the host has.
     let kind = if kind == "cgroup" { "cgroup2" } else { kind };
     let (flags, data) = parse_options(options);
+    let below =
+        rustix::fs::open(destination, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::mount::mount(source, destination, kind, flags, CString::new(data)?.as_c_str())?;
+    if options.iter().any(|option| option == COPY_UP) {
+        copy_up(&below, destination).context("cannot copy what the image has there")?;
+    }
     Ok(())
+}
+
+/// podman's and runc's `tmpcopyup`: a tmpfs starts with what it covers. A directory is reached below a mount from within.
+fn copy_up(below: &OwnedFd, destination: &str) -> anyhow::Result<()> {
+    rustix::process::fchdir(below)?;
+    let copy = tree_copy::Copy {
+        source: PathBuf::from("."),
+        target: PathBuf::from(destination),
+        excluded: HashSet::new(),
+        empty: HashSet::new(),
+        links: HashMap::new(),
+    };
+    copy.run()?;
+    Ok(rustix::process::chdir("/")?)
 }
 
 /// Splits OCI mount options into flags and the file system's own data. Propagation does not matter in the guest.
@@ -129,33 +146,11 @@ fn parse_options(options: &[String]) -> (MountFlags, String) {
             "rw" | "suid" | "dev" | "exec" | "async" | "atime" | "diratime" | "defaults" => {}
             "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" | "unbindable"
             | "runbindable" => {}
+            COPY_UP => {}
             other => data.push(other),
         }
     }
     (flags, data.join(","))
-}
-
-/// The nodes and links of the OCI spec on the tmpfs at /dev.
-fn populate_dev(terminal: Option<&CStr>) -> anyhow::Result<()> {
-    rustix::process::umask(Mode::empty());
-    for (name, major, minor) in DEVICES {
-        let device = rustix::fs::makedev(major, minor);
-        let path = format!("/dev/{name}");
-        rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)
-            .with_context(|| format!("cannot make {path}"))?;
-    }
-    for (name, target) in LINKS {
-        let path = format!("/dev/{name}");
-        rustix::fs::symlink(target, &path).with_context(|| format!("cannot make {path}"))?;
-    }
-    if let Some(slave) = terminal {
-        let console = "/dev/console";
-        rustix::fs::open(console, OFlags::CREATE | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))
-            .with_context(|| format!("cannot make {console}"))?;
-        rustix::mount::mount_bind(slave, console).with_context(|| format!("cannot bind {console}"))?;
-    }
-    rustix::process::umask(Mode::from_raw_mode(0o022));
-    Ok(())
 }
 
 /// Hides a file behind /dev/null and a directory behind an empty tmpfs. What is not there needs no hiding.
@@ -165,6 +160,10 @@ fn mask(path: &str) -> rustix::io::Result<()> {
         Err(Errno::NOTDIR) => rustix::mount::mount("tmpfs", path, "tmpfs", MountFlags::RDONLY, c""),
         Err(error) => Err(error),
     }
+}
+
+fn make_root_readonly() -> rustix::io::Result<()> {
+    rustix::mount::mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, c"")
 }
 
 fn make_readonly(path: &str) -> rustix::io::Result<()> {

@@ -32,6 +32,8 @@ pub(crate) struct Running {
     pub(crate) terminal: Option<OwnedFd>,
     /// Streams that still carry output.
     pub(crate) open_outputs: usize,
+    /// What it was started as.
+    pub(crate) spec: Process,
     /// Set when it ended.
     pub(crate) status: Option<ExitStatus>,
 }
@@ -86,19 +88,18 @@ pub(crate) fn start(
     if !failure.is_empty() {
         return Err(serde_json::from_slice(&failure).unwrap_or_else(|error| setup(error.into())));
     }
-    relay(*id, pid, ours, streams, events).map_err(setup)
+    relay((*id, pid, spec), ours, streams, events).map_err(setup)
 }
 
 /// Joins our side of the descriptors to the streams, which come in the order stdin, stdout, stderr.
 fn relay(
-    id: ProcessId,
-    pid: Pid,
+    (id, pid, spec): (ProcessId, Pid, &Process),
     ours: ParentStdio,
     streams: Vec<Stream>,
     events: &Events,
 ) -> anyhow::Result<Running> {
     let mut streams = streams.into_iter();
-    let mut running = Running { pid, terminal: None, open_outputs: 0, status: None };
+    let mut running = Running { pid, terminal: None, open_outputs: 0, spec: spec.clone(), status: None };
     let (input, outputs) = match ours {
         ParentStdio::Pipes([feed, output, errors]) => (feed, vec![output, errors]),
         ParentStdio::Terminal(master) => {

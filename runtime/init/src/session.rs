@@ -3,7 +3,7 @@
 use crate::channel::{Control, Event, Events, Stream};
 use crate::mounts::{DEVPTS, ROOT};
 use crate::process::{Order, Running, StartError};
-use crate::{control_group, network, process, reaper};
+use crate::{control_group, disks, modprobe, network, process, reaper, sigusr};
 use anyhow::{Context, bail};
 use nix::sched::{CloneFlags, unshare};
 use runq_contract::channel::{ExitStatus, GuestMessage, HostMessage, StreamHeader, StreamKind};
@@ -109,10 +109,11 @@ impl Session {
             }
             // A signal or a size for a process that has just ended is late, not wrong.
             HostMessage::Signal { process, signal } => {
-                if let Some(running) = self.processes.get(&process) {
-                    running.signal(signal)?;
+                let Some(running) = self.processes.get(&process) else { return Ok(()) };
+                match sigusr::program(&self.guest, signal) {
+                    Some(program) => sigusr::run(program, running.pid, &running.spec, &self.guest),
+                    None => running.signal(signal),
                 }
-                Ok(())
             }
             HostMessage::Resize { process, window } => {
                 if let Some(terminal) =
@@ -174,6 +175,7 @@ impl Session {
         for (process, status) in ended {
             self.processes.remove(&process);
             if process == ProcessId::ENTRYPOINT {
+                disks::release(&self.guest);
                 rustix::fs::sync();
             }
             let out_of_memory = control_group::killed_for_memory();
@@ -211,6 +213,8 @@ async fn set_up(guest: &Guest, network: &Network, share: Share) -> anyhow::Resul
     };
     rustix::mount::mount(paths::ROOT_TAG, ROOT, kind, MountFlags::empty(), options)
         .with_context(|| format!("cannot mount the container's root file system ({kind})"))?;
+    modprobe::install()?;
+    disks::set_up(guest)?;
     std::fs::create_dir(DEVPTS).with_context(|| format!("cannot make {DEVPTS}"))?;
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
     rustix::mount::mount("devpts", DEVPTS, "devpts", flags, c"newinstance,ptmxmode=0666,mode=0620,gid=5")

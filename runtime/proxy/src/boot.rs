@@ -6,7 +6,7 @@ use crate::channel::Channel;
 use crate::machine::Machine;
 use crate::session::{Children, End, Session};
 use crate::signals::Signals;
-use crate::{network, qemu_process, share, virtiofsd};
+use crate::{disks, network, qemu_process, share, virtiofsd};
 use anyhow::{Context, bail, ensure};
 use runq_contract::channel::HostMessage;
 use runq_contract::guest::Share;
@@ -29,7 +29,8 @@ pub(crate) fn run() -> anyhow::Result<u8> {
 }
 
 async fn run_vm(config: VmConfig, machine: Machine, signals: Signals) -> anyhow::Result<u8> {
-    let VmConfig { users, hardware, guest, entrypoint, .. } = config;
+    let VmConfig { users, hardware, drives, guest, entrypoint, .. } = config;
+    let disks = disks::open(&drives)?;
     let (network, taps) = network::take_over().await?;
     share::isolate()?;
     let (virtiofsd, share) = match machine.share {
@@ -39,7 +40,8 @@ async fn run_vm(config: VmConfig, machine: Machine, signals: Signals) -> anyhow:
         }
         Share::NineP => (None, qemu_process::RootFiles::NineP),
     };
-    let qemu = qemu_process::start(&machine, (&hardware, users.qemu), share, taps)?;
+    let parts = qemu_process::Parts { share, taps, disks };
+    let qemu = qemu_process::start(&machine, (&hardware, users.qemu), parts)?;
     reduce_to(Rights::of_user(users.proxy)).context("cannot give up the rights of root")?;
 
     let log = qemu_process::Log::collect(qemu.console, qemu.messages)?;

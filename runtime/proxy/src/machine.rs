@@ -28,6 +28,8 @@ pub(crate) struct Machine {
     pub(crate) cpu_kvm: String,
     /// `-cpu` under TCG.
     pub(crate) cpu_tcg: String,
+    /// Features of `-cpu` by which guests run virtual machines.
+    pub(crate) cpu_nesting: Vec<String>,
     /// Whether `-smp` must spell out one socket per vCPU.
     pub(crate) smp_sockets: bool,
     /// Suffix of virtio devices: `pci` or `ccw`.

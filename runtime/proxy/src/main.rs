@@ -3,6 +3,7 @@
 
 mod boot;
 mod channel;
+mod disks;
 mod machine;
 mod network;
 mod qemu_args;

@@ -1,8 +1,10 @@
-//! The container's network, moved into the guest: every Ethernet interface gets a macvtap on top that takes over its
+//! The container's network, moved into the guest: every Ethernet interface gets a tap device that takes over its
 //! hardware address, and its addresses and routes are handed to the guest. Runs in the container's network
 //! namespace. Everything is read and checked before the first change.
 
+mod macvtap;
 mod read;
+mod redirect;
 mod tap;
 
 pub(crate) use tap::Tap;
@@ -20,7 +22,7 @@ pub(crate) async fn take_over() -> anyhow::Result<(Network, Vec<Tap>)> {
     for link in &links {
         let tap = tap::attach(&handle, link)
             .await
-            .with_context(|| format!("cannot attach a macvtap to {}", link.interface.name))?;
+            .with_context(|| format!("cannot attach the guest to {}", link.interface.name))?;
         taps.push(tap);
     }
     connection.abort();

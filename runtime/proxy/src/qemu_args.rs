@@ -2,9 +2,11 @@
 //! inherits. Nothing that an image or a user can choose freely gets here: sizes are numbers, the rest is ours.
 
 use crate::machine::Machine;
+use runq_contract::disk::{self, Cache, Drive, Format};
 use runq_contract::network::MacAddress;
 use runq_contract::paths;
 use runq_contract::vm_config::{Accel, Hardware};
+use serde_json::json;
 use std::os::fd::RawFd;
 
 /// Descriptors and per-container devices.
@@ -16,6 +18,8 @@ pub(crate) struct Devices {
     pub(crate) console: RawFd,
     /// The container's root file system.
     pub(crate) share: ShareDevice,
+    /// Disks in the order of the VM configuration.
+    pub(crate) drives: Vec<DriveDevice>,
     /// Network devices in the order of the guest's interfaces.
     pub(crate) nets: Vec<NetDevice>,
 }
@@ -27,6 +31,17 @@ pub(crate) enum ShareDevice {
     Virtiofs(RawFd),
     /// QEMU serves this directory itself.
     NineP(&'static str),
+}
+
+/// One virtio disk.
+#[derive(Debug)]
+pub(crate) struct DriveDevice {
+    /// Open file or block device.
+    pub(crate) fd: RawFd,
+    /// Whether it is a block device of the host.
+    pub(crate) is_device: bool,
+    /// Format and cache.
+    pub(crate) drive: Drive,
 }
 
 /// One virtio network device.
@@ -65,6 +80,12 @@ pub(crate) fn qemu_args(machine: &Machine, hardware: &Hardware, devices: &Device
     args.share(suffix, &devices.share);
     args.option("-object", "rng-random,id=random,filename=/dev/urandom");
     args.option("-device", format!("{}-{suffix},rng=random", machine.random_device));
+    for (number, drive) in devices.drives.iter().enumerate() {
+        args.drive(suffix, number, drive);
+    }
+    if let Some(uuid) = &hardware.ap_uuid {
+        args.option("-device", format!("vfio-ap,sysfsdev=/sys/bus/mdev/devices/{uuid}"));
+    }
     for (number, net) in devices.nets.iter().enumerate() {
         let vhost = net.vhost.map_or_else(|| "off".to_owned(), |fd| format!("on,vhostfd={fd}"));
         args.option("-netdev", format!("tap,id=net{number},fd={},vhost={vhost}", net.tap));
@@ -107,12 +128,37 @@ impl Arguments {
         }
     }
 
+    /// A disk. QEMU gets the descriptor and the format and looks for neither: no name of a file, no backing file.
+    fn drive(&mut self, suffix: &str, number: usize, device: &DriveDevice) {
+        let DriveDevice { fd, is_device, drive: Drive { cache, format, read_only } } = device;
+        let set = number + 1;
+        self.option("-add-fd", format!("fd={fd},set={set}"));
+        let file = json!({
+            "driver": if *is_device { "host_device" } else { "file" },
+            "node-name": format!("file{number}"),
+            "filename": format!("/dev/fdset/{set}"),
+            "cache": {"direct": *cache == Cache::None, "no-flush": *cache == Cache::Unsafe},
+            "read-only": read_only,
+        });
+        self.option("-blockdev", file.to_string());
+        let mut layer = json!({
+            "driver": "raw", "node-name": format!("disk{number}"), "file": format!("file{number}"), "read-only": read_only,
+        });
+        if *format == Format::Qcow2 {
+            layer["driver"] = json!("qcow2");
+            layer["backing"] = json!(null);
+        }
+        self.option("-blockdev", layer.to_string());
+        let write_cache = if *cache == Cache::Writethrough { "off" } else { "on" };
+        let serial = disk::serial(number);
+        self.option(
+            "-device",
+            format!("virtio-blk-{suffix},drive=disk{number},serial={serial},write-cache={write_cache}"),
+        );
+    }
+
     /// Machine, accelerator, processors and memory. The memory is a shared memfd because virtiofsd maps it.
     fn machine(&mut self, machine: &Machine, hardware: &Hardware) {
-        let cpu = match hardware.accel {
-            Accel::Kvm => &machine.cpu_kvm,
-            Accel::Tcg => &machine.cpu_tcg,
-        };
         let mut kind = format!("{},memory-backend=ram", machine.machine_type);
         for option in &machine.machine_options {
             kind.push(',');
@@ -120,7 +166,7 @@ impl Arguments {
         }
         self.option("-machine", kind);
         self.option("-accel", accelerator(hardware));
-        self.option("-cpu", cpu.clone());
+        self.option("-cpu", cpu(machine, hardware));
         let vcpus = hardware.vcpus;
         self.option(
             "-smp",
@@ -129,6 +175,19 @@ impl Arguments {
         self.option("-m", format!("{}M", hardware.memory_mib));
         self.option("-object", format!("memory-backend-memfd,id=ram,size={}M,share=on", hardware.memory_mib));
     }
+}
+
+/// The processor's model and features. Under emulation there is no nesting to switch off.
+fn cpu(machine: &Machine, hardware: &Hardware) -> String {
+    let mut words = match hardware.accel {
+        Accel::Kvm => vec![machine.cpu_kvm.clone()],
+        Accel::Tcg => vec![machine.cpu_tcg.clone()],
+    };
+    if !hardware.nested && hardware.accel == Accel::Kvm {
+        words.extend(machine.cpu_nesting.iter().map(|feature| format!("{feature}=off")));
+    }
+    words.extend(hardware.cpu_features.iter().cloned());
+    words.join(",")
 }
 
 /// The accelerator and its options. QEMU 10.0 that emulates several vCPUs in as many threads aborts now and then
@@ -143,72 +202,5 @@ fn accelerator(hardware: &Hardware) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn machine(arch: &str) -> Machine {
-        let path = format!("{}/../../arch/{arch}/machine.toml", env!("CARGO_MANIFEST_DIR"));
-        let document: toml::Table = toml::from_str(&fs_err::read_to_string(path).unwrap()).unwrap();
-        document["machine"].clone().try_into().unwrap()
-    }
-
-    fn assert_golden(arch: &str, hardware: &Hardware, devices: &Devices, golden: &str) {
-        let found = qemu_args(&machine(arch), hardware, devices).join("\n");
-        let path = format!("{}/golden/{golden}", env!("CARGO_MANIFEST_DIR"));
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            fs_err::write(&path, found + "\n").unwrap();
-            return;
-        }
-        assert_eq!(
-            found,
-            fs_err::read_to_string(&path).unwrap().trim_end(),
-            "see {path}; UPDATE_GOLDEN=1 rewrites it"
-        );
-    }
-
-    #[test]
-    fn one_vcpu_one_network_under_tcg() {
-        let hardware = Hardware { vcpus: 1, memory_mib: 256, accel: Accel::Tcg };
-        let nets = vec![NetDevice { tap: 13, vhost: None, mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]) }];
-        let devices = Devices { channel: 10, console: 11, share: ShareDevice::Virtiofs(12), nets };
-        assert_golden("x86_64", &hardware, &devices, "x86_64-tcg.args");
-    }
-
-    #[test]
-    fn one_vcpu_one_network_on_s390x() {
-        let hardware = Hardware { vcpus: 1, memory_mib: 256, accel: Accel::Kvm };
-        let nets = vec![NetDevice { tap: 13, vhost: None, mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]) }];
-        let devices = Devices { channel: 10, console: 11, share: ShareDevice::Virtiofs(12), nets };
-        assert_golden("s390x", &hardware, &devices, "s390x-kvm.args");
-    }
-
-    #[test]
-    fn four_vcpus_two_networks_under_kvm() {
-        let hardware = Hardware { vcpus: 4, memory_mib: 2048, accel: Accel::Kvm };
-        let nets = vec![
-            NetDevice { tap: 13, vhost: Some(15), mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]) },
-            NetDevice { tap: 14, vhost: Some(16), mac: MacAddress([2, 0x42, 0xac, 0x12, 0, 2]) },
-        ];
-        let devices = Devices { channel: 10, console: 11, share: ShareDevice::Virtiofs(12), nets };
-        assert_golden("x86_64", &hardware, &devices, "x86_64-kvm.args");
-    }
-
-    #[test]
-    fn foreign_guest_with_nine_p() {
-        let hardware = Hardware { vcpus: 1, memory_mib: 256, accel: Accel::Tcg };
-        let devices =
-            Devices { channel: 10, console: 11, share: ShareDevice::NineP("/run/root"), nets: Vec::new() };
-        assert_golden("s390x", &hardware, &devices, "s390x-foreign.args");
-    }
-
-    #[test]
-    fn without_network_there_is_no_network_device() {
-        let hardware = Hardware { vcpus: 1, memory_mib: 64, accel: Accel::Tcg };
-        let devices =
-            Devices { channel: 10, console: 11, share: ShareDevice::Virtiofs(12), nets: Vec::new() };
-        assert!(
-            !qemu_args(&machine("x86_64"), &hardware, &devices).iter().any(|arg| arg.contains("virtio-net")),
-            "no netdev"
-        );
-    }
-}
+#[path = "qemu_args/tests.rs"]
+mod tests;

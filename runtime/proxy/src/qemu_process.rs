@@ -2,9 +2,10 @@
 //! user of its own. What comes out of the console is the guest's word: kept bounded, shown only on failure, and
 //! stripped of control characters.
 
+use crate::disks::OpenDisk;
 use crate::machine::Machine;
 use crate::network::Tap;
-use crate::qemu_args::{Devices, NetDevice, ShareDevice, qemu_args};
+use crate::qemu_args::{Devices, DriveDevice, NetDevice, ShareDevice, qemu_args};
 use crate::share;
 use anyhow::Context;
 use runq_contract::vm_config::{Accel, Hardware};
@@ -61,13 +62,23 @@ impl RootFiles {
     }
 }
 
-/// Starts QEMU as `user`, with the share and the taps, which it takes over.
+/// What of the container goes into the VM.
+pub(crate) struct Parts {
+    /// Its files.
+    pub(crate) share: RootFiles,
+    /// Its network.
+    pub(crate) taps: Vec<Tap>,
+    /// Its disks.
+    pub(crate) disks: Vec<OpenDisk>,
+}
+
+/// Starts QEMU as `user`, with all parts, which it takes over.
 pub(crate) fn start(
     machine: &Machine,
     (hardware, user): (&Hardware, u32),
-    share: RootFiles,
-    taps: Vec<Tap>,
+    parts: Parts,
 ) -> anyhow::Result<Qemu> {
+    let Parts { share, taps, disks } = parts;
     let (channel, channel_qemu) = UnixStream::pair().context("cannot make the channel's socket pair")?;
     let (console, console_qemu) = UnixStream::pair().context("cannot make the console's socket pair")?;
     let (messages, messages_qemu) =
@@ -82,6 +93,7 @@ pub(crate) fn start(
         channel: channel_qemu.as_raw_fd(),
         console: console_qemu.as_raw_fd(),
         share: share.device(),
+        drives: disks.iter().map(drive_device).collect(),
         nets: taps.iter().zip(&vhost).map(net).collect(),
     };
     let mut inherit = vec![channel_qemu.into(), console_qemu.into()];
@@ -101,11 +113,16 @@ pub(crate) fn start(
     inherit.extend(share.into_descriptor());
     inherit.extend(taps.into_iter().map(|tap| tap.fd));
     inherit.extend(vhost.into_iter().flatten());
+    inherit.extend(disks.into_iter().map(|disk| disk.fd));
     let setup = ChildSetup { inherit, die_with_parent: true, rights };
     let child = prepare(&mut command, setup)
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
     Ok(Qemu { child, channel, console, messages })
+}
+
+fn drive_device(disk: &OpenDisk) -> DriveDevice {
+    DriveDevice { fd: disk.fd.as_raw_fd(), is_device: disk.is_device, drive: disk.drive }
 }
 
 /// The kernel's part of a network device, where `runq` found that the host has one. It needs KVM's interrupts.

@@ -53,15 +53,15 @@ enum Found {
     Missing(Errno),
 }
 
-/// Fails as runc does when the command cannot be executed.
-pub(crate) fn check(spec: &Value, bundle: &Path) -> anyhow::Result<()> {
+/// Fails as runc does when the command cannot be executed. `elsewhere` are directories whose files only the guest has.
+pub(crate) fn check(spec: &Value, bundle: &Path, elsewhere: &[&str]) -> anyhow::Result<()> {
     let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str);
     let name = text("/process/args/0").unwrap_or_default();
     let root_path = bundle.join(text("/root/path").unwrap_or("rootfs"));
     let root =
         rustix::fs::open(&root_path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .with_context(|| format!("cannot open the container's root {}", root_path.display()))?;
-    let image = Image { root, volumes: volumes(spec) };
+    let image = Image { root, volumes: volumes(spec).chain(elsewhere.iter().map(PathBuf::from)).collect() };
     let cwd = Path::new(text("/process/cwd").unwrap_or("/"));
     let outcome = if name.contains('/') {
         image.check_path(cwd, name)
@@ -74,11 +74,11 @@ pub(crate) fn check(spec: &Value, bundle: &Path) -> anyhow::Result<()> {
 }
 
 /// Where commands may lie that are not the image's.
-fn volumes(spec: &Value) -> Vec<PathBuf> {
+fn volumes(spec: &Value) -> impl Iterator<Item = PathBuf> {
     let mounts = spec.pointer("/mounts").and_then(Value::as_array);
     let binds = mounts.into_iter().flatten().filter(|mount| mount["type"] == "bind");
     let destinations = binds.filter_map(|mount| mount["destination"].as_str());
-    destinations.filter(|path| !BOUND_BY_ENGINES.contains(path)).map(PathBuf::from).collect()
+    destinations.filter(|path| !BOUND_BY_ENGINES.contains(path)).map(PathBuf::from)
 }
 
 struct Image {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn message_for(spec: &Value, bundle: &Path) -> Option<String> {
-        let found = check(spec, bundle).err().map(|error| error.to_string());
+        let found = check(spec, bundle, &[]).err().map(|error| error.to_string());
         found.map(|text| text.replace("runc create failed: unable to start container process: exec: ", ""))
     }
 

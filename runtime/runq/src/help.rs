@@ -1,6 +1,6 @@
 //! `runq --help`: the table of settings, and what to try.
 
-use crate::settings::{TABLE, Who};
+use crate::settings::{Who, all};
 use std::fmt::Write;
 
 const HEAD: &str = "\
@@ -30,7 +30,7 @@ Examples:
 /// The whole text.
 pub(crate) fn text() -> String {
     let mut text = HEAD.to_owned();
-    for row in TABLE {
+    for row in all() {
         let flag = format!("--{} {}", row.flag, row.value);
         let variables = match row.who {
             Who::WhenAllowed => format!("[{}]", row.variables.join(" ")),
@@ -58,7 +58,7 @@ mod tests {
     fn the_readme_has_every_setting() {
         let readme =
             fs_err::read_to_string(format!("{}/../../README.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        for row in TABLE {
+        for row in all() {
             let flag = format!("| `--{}", row.flag);
             let line = readme.lines().find(|line| line.starts_with(&flag));
             let line = line.unwrap_or_else(|| panic!("no row {flag} in the table of README.md"));

@@ -1,8 +1,12 @@
 //! What `runq` has to know of the host: where its own assets are, which devices exist.
 
-use crate::settings;
-use crate::spec::{self, Host, MODULES, Network};
+mod ap;
+mod disk_image;
+
+use crate::settings::{self, Settings};
+use crate::spec::{self, Host, MODULES, Network, Request, Source};
 use anyhow::{Context, bail, ensure};
+use runq_contract::disk::{Drive, Format};
 use runq_contract::paths;
 use runq_contract::vm_config::Accel;
 use serde_json::Value;
@@ -12,21 +16,52 @@ use std::path::{Path, PathBuf};
 /// Where the admin's settings may lie, beside the `runtimeArgs` of daemon.json.
 const SETTINGS_FILE: &str = "/etc/runq/config.toml";
 
+/// Where the admin's programs for SIGUSR1 and SIGUSR2 are.
+const SIGUSR_PROGRAMS: &str = "/etc/runq/sigusr";
+
 /// Looks at everything that the rewrite of the spec depends on.
-pub(crate) fn inspect(vm_config: &Path, spec: &Value) -> anyhow::Result<Host> {
+pub(crate) fn inspect(vm_config: &Path, spec: &Value, settings: &Settings) -> anyhow::Result<Host> {
     let assets = assets()?;
+    let disks = spec::disk_requests(spec)?;
     Ok(Host {
         has_seccomp: Path::new("/proc/sys/kernel/seccomp").exists(),
         seccomp_archs: seccomp_archs(&assets)?,
         has_modules: assets.join(MODULES).is_dir(),
-        assets: assets.display().to_string(),
         vm_config: vm_config.display().to_string(),
         macvtap_major: major(&fs_err::read_to_string("/proc/devices")?, "macvtap"),
         has_tun: Path::new("/dev/net/tun").exists(),
         has_vhost_net: Path::new("/dev/vhost-net").exists(),
         network: spec::joined_network(spec).map(whose_network).transpose()?.unwrap_or(Network::Own),
+        vfio: settings.hardware.ap_uuid.as_deref().map(ap::nodes).transpose()?.unwrap_or_default(),
+        sigusr: settings.sigusr.then(|| sigusr(&assets)).transpose()?,
+        drives: disks.iter().map(drive).collect::<anyhow::Result<_>>()?,
+        disks,
+        assets: assets.display().to_string(),
         shm_bytes: spec::bound_shm(spec).map(file_system_bytes).transpose()?,
     })
+}
+
+/// Where the admin's programs for SIGUSR1 and SIGUSR2 are: in a place of their own, or in the asset tree, as the original runq
+/// has it, where they last until the next version is installed.
+fn sigusr(assets: &Path) -> anyhow::Result<String> {
+    let places = [PathBuf::from(SIGUSR_PROGRAMS), assets.join(".runq")];
+    let found = places.iter().find(|place| place.is_dir());
+    let found = found.with_context(|| {
+        format!(
+            "--sigusr: there is neither {SIGUSR_PROGRAMS} nor {}: make one, with SIGUSR1 or SIGUSR2 in it",
+            places[1].display()
+        )
+    })?;
+    Ok(found.display().to_string())
+}
+
+/// What the host finds where the user says that a disk is.
+fn drive(request: &Request) -> anyhow::Result<Drive> {
+    let format = match &request.source {
+        Source::Device => Format::Raw,
+        Source::File(path) => disk_image::format(path).context("cannot attach a disk")?,
+    };
+    Ok(request.drive(format))
 }
 
 /// The asset tree beside the running binary. The binary's real path is used, not the link `current`, so that a

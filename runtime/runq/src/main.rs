@@ -75,10 +75,14 @@ fn rewrite(line: &CommandLine) -> anyhow::Result<()> {
         annotations: spec::annotations(&original),
         env: spec::environment(&original),
     })?;
-    let host = host::inspect(&bundle.vm_config, &original)?;
+    let host = host::inspect(&bundle.vm_config, &original, &settings)?;
     host::check_accel(settings.hardware.accel)?;
     let filter = seccomp::compile(&original, &host.seccomp_archs)?;
     let rewritten = spec::rewrite(original.clone(), &settings, &host, (&line.container_id(), filter))?;
-    command::check(&original, &directory)?;
+    let elsewhere: Vec<&str> = match settings.root_disk {
+        Some(_) => vec!["/"],
+        None => spec::mount_points(&host.disks).collect(),
+    };
+    command::check(&original, &directory, &elsewhere)?;
     bundle.write(&rewritten.spec, &rewritten.config)
 }

@@ -7,11 +7,11 @@ mod table;
 
 use crate::spec::Limits;
 use runq_contract::guest::Dns;
-use runq_contract::vm_config::{Accel, Hardware};
+use runq_contract::vm_config::Hardware;
 use table::{MAX_VCPUS, MEMORY_MIB, Row};
 
 pub(crate) use file::parse as parse_file;
-pub(crate) use table::{TABLE, Who, find};
+pub(crate) use table::{Who, all, find};
 
 /// Annotations of the container that are settings start with this.
 pub(crate) const ANNOTATION: &str = "io.runq.";
@@ -25,6 +25,20 @@ pub(crate) struct Settings {
     pub(crate) dns: Option<Dns>,
     /// Further tmpfs mounts: destination and options.
     pub(crate) tmpfs: Vec<(String, Vec<String>)>,
+    /// Docker's resolver configuration stays, whatever `dns` says.
+    dns_preserve: bool,
+    /// SIGUSR1 and SIGUSR2 run programs of the admin's.
+    pub(crate) sigusr: bool,
+    /// Nothing but the entrypoint may be started in the container.
+    pub(crate) noexec: bool,
+    /// The environment is written to `/.runqenv`.
+    pub(crate) runqenv: bool,
+    /// The entrypoint is systemd.
+    pub(crate) systemd: bool,
+    /// Id of the disk that becomes the root.
+    pub(crate) root_disk: Option<String>,
+    /// Paths of the image that are not copied onto it.
+    pub(crate) root_disk_exclude: Vec<String>,
     /// Most vCPUs that a container may ask for.
     max_vcpus: u32,
     /// Most MiB that a container may ask for.
@@ -100,9 +114,16 @@ pub(crate) enum SettingError {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            hardware: Hardware { vcpus: 1, memory_mib: 256, accel: Accel::Kvm },
+            hardware: Hardware { vcpus: 1, memory_mib: 256, ..Hardware::default() },
             dns: None,
             tmpfs: Vec::new(),
+            dns_preserve: false,
+            sigusr: false,
+            noexec: false,
+            runqenv: false,
+            systemd: false,
+            root_disk: None,
+            root_disk_exclude: Vec::new(),
             max_vcpus: MAX_VCPUS,
             max_memory_mib: MEMORY_MIB.1,
             allowed: Vec::new(),
@@ -131,6 +152,9 @@ impl Settings {
             if let Some(row) = table::find_variable(name) {
                 settings.listen(row, name, value)?;
             }
+        }
+        if settings.dns_preserve {
+            settings.dns = None;
         }
         settings.check(sources.limits)?;
         Ok(settings)

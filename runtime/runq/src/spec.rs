@@ -2,17 +2,21 @@
 //! function, the same on every architecture; fields that it does not know stay as they are.
 
 mod confinement;
+mod disks;
 mod limits;
 mod mounts;
 mod oci;
 mod refuse;
+mod systemd;
 
+pub(crate) use disks::{Request, Source, mount_points, requests as disk_requests};
 pub(crate) use limits::{Limits, limits, make_room};
 pub(crate) use mounts::MODULES;
 
 use crate::settings::Settings;
 use oci::{OciGuest, OciProcess};
 use runq_contract::BUILD_ID;
+use runq_contract::disk::Drive;
 use runq_contract::guest::Guest;
 use runq_contract::paths;
 use runq_contract::seccomp::Seccomp;
@@ -60,6 +64,14 @@ pub(crate) struct Host {
     pub(crate) seccomp_archs: Vec<String>,
     /// Who is in the network namespace that the container joins.
     pub(crate) network: Network,
+    /// Character devices by which QEMU reaches devices of the host: path, major and minor number.
+    pub(crate) vfio: Vec<(String, (u64, u64))>,
+    /// Directory with the programs that run instead of SIGUSR1 and SIGUSR2, absolute; none unless that is wanted.
+    pub(crate) sigusr: Option<String>,
+    /// The disks that the spec asks for.
+    pub(crate) disks: Vec<Request>,
+    /// What they were found to be.
+    pub(crate) drives: Vec<Drive>,
     /// Size in bytes of what the engine bound to `/dev/shm`.
     pub(crate) shm_bytes: Option<u64>,
 }
@@ -89,6 +101,9 @@ pub(crate) enum SpecError {
     /// See [`refuse`].
     #[error("{option} is not supported: {reason}")]
     Unsupported { option: &'static str, reason: &'static str },
+    /// A disk that cannot be.
+    #[error(transparent)]
+    Disk(#[from] disks::DiskError),
 }
 
 /// Environment of the container's process, `NAME=value`; empty when there is none.
@@ -136,15 +151,42 @@ pub(crate) fn rewrite(
     refuse::unsupported(&spec, host)?;
     let process: OciProcess = part(&spec, "/process", "process")?;
     let mut guest: OciGuest = part(&spec, "", "the container")?;
-    let mounts = mounts::split(&mut guest, settings, host);
+    let mut mounts = mounts::split(&mut guest, settings, host);
+    let mut entrypoint = process.into_process();
+    if settings.systemd {
+        systemd::adapt(&mut entrypoint, &mut mounts);
+    }
+    let root = settings.root_disk.as_deref();
+    let guest = Guest {
+        seccomp,
+        pids: limits(&spec).pids,
+        binds: mounts::binds(&spec, host),
+        disks: disks::disks(&host.disks),
+        sigusr: host.sigusr.is_some(),
+        runqenv: settings.runqenv,
+        root_disk: root
+            .map(|id| {
+                disks::root_disk(
+                    &host.disks,
+                    id,
+                    &settings.root_disk_exclude,
+                    spec["root"]["readonly"] == true,
+                )
+            })
+            .transpose()?,
+        ..guest.into_guest(mounts, settings.dns.clone())
+    };
     let config = VmConfig {
         build_id: BUILD_ID.to_owned(),
         container_id: id.to_owned(),
         users: confinement::users(id),
         hardware: settings.hardware.clone(),
-        guest: Guest { seccomp, pids: limits(&spec).pids, ..guest.into_guest(mounts, settings.dns.clone()) },
-        entrypoint: process.into_process(),
+        drives: host.drives.clone(),
+        no_exec: settings.noexec,
+        guest,
+        entrypoint,
     };
+    disks::move_aside(&mut spec);
     rewrite_process(object(&mut spec, "process"));
     mounts::append(object_list(&mut spec, "mounts"), settings, host);
     rewrite_linux(object(&mut spec, "linux"), settings, host);
@@ -175,6 +217,7 @@ fn rewrite_linux(linux: &mut Map<String, Value>, settings: &Settings, host: &Hos
     if host.has_tun {
         nodes.push(("/dev/net/tun", TUN));
     }
+    nodes.extend(host.vfio.iter().map(|(path, numbers)| (path.as_str(), *numbers)));
     let devices = object_list(linux, "devices");
     for (path, (major, minor)) in &nodes {
         let node = json!({"path": path, "type": "c", "major": major, "minor": minor, "fileMode": 0o666, "uid": 0, "gid": 0});

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn limits_get_room_and_do_not_shrink_the_vm() {
-        let hardware = Hardware { vcpus: 1, memory_mib: 256, accel: Accel::Kvm };
+        let hardware = Hardware { vcpus: 1, memory_mib: 256, accel: Accel::Kvm, ..Hardware::default() };
         let update = |resources: Value| update(resources, &hardware).map_err(|error| error.to_string());
         let mib = |mib: i64| mib << 20;
         let memory = |limit: i64| json!({"memory": {"limit": mib(limit), "swap": -1}, "cpu": {"shares": 5}});

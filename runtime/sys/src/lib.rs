@@ -6,4 +6,5 @@ pub mod capabilities;
 pub mod command;
 pub mod fork;
 pub mod seccomp;
+pub mod tap;
 pub mod watch;

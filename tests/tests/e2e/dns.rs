@@ -28,3 +28,23 @@ fn runq_dns_replaces_dockers_configuration() -> Result<()> {
     assert_eq!(servers, ["nameserver 192.0.2.1", "nameserver 192.0.2.2"]);
     Ok(())
 }
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn options_search_domains_and_preservation_are_as_the_variables_say() -> Result<()> {
+    let bed = Bed::shared()?;
+    let servers = [
+        "-e",
+        "RUNQ_DNS=192.0.2.1",
+        "-e",
+        "RUNQ_DNS_OPT=ndots:3,rotate",
+        "-e",
+        "RUNQ_DNS_SEARCH=a.example,b.example",
+    ];
+    let conf = bed.container().options(&servers).shell_output("cat /etc/resolv.conf")?;
+    assert_eq!(conf, "nameserver 192.0.2.1\nsearch a.example b.example\noptions ndots:3 rotate");
+    let preserve = ["--dns", "192.0.2.53", "-e", "RUNQ_DNS_PRESERVE=1"];
+    let conf = bed.container().options(&servers).options(&preserve).shell_output("cat /etc/resolv.conf")?;
+    assert!(conf.contains("nameserver 192.0.2.53") && !conf.contains("192.0.2.1\n"), "{conf}");
+    Ok(())
+}

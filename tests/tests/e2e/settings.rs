@@ -139,3 +139,34 @@ fn exec_is_refused_and_does_not_enter_the_host_side() -> Result<()> {
     assert!(said.contains("exec is not supported"), "{said}");
     Ok(())
 }
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn environment_is_a_file_when_that_is_wanted() -> Result<()> {
+    let bed = Bed::shared()?;
+    let options = ["-e", "RUNQ_RUNQENV=true", "-e", "TEXT=it's \"quoted\" $HOME"];
+    let script = "stat -c %a /.runqenv; unset TEXT; . /.runqenv; echo \"$TEXT\"";
+    assert_eq!(bed.container().options(&options).shell_output(script)?, "400\nit's \"quoted\" $HOME");
+    assert_ne!(bed.container().shell("test -e /.runqenv")?.code, 0);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn what_reaches_beyond_the_vm_is_the_admins_to_decide() -> Result<()> {
+    let bed = Bed::alone()?;
+    let uuid = "RUNQ_APUUID=4b0518fd-9237-493f-93c8-c5597f8006a3";
+    for variable in ["RUNQ_CPUARGS=ap=on", uuid] {
+        let finished = bed.container().options(&["-e", variable]).run(&["true"])?;
+        assert!(finished.code == 125 && finished.stderr_text().contains("the admin decides"), "{finished:?}");
+    }
+    let allowed = ["--allow", "cpuargs,apuuid", "--nestedvm", "--noexec"];
+    let runtime = runq_tests::sandbox_runtime::Runtime::with(&bed.sandbox, &allowed)?;
+    let run = |variable: &str| {
+        bed.container().runtime(&runtime.name).options(&["-e", variable]).shell("grep -c avx2 /proc/cpuinfo")
+    };
+    let finished = run(uuid)?;
+    assert!(finished.code == 125 && finished.stderr_text().contains("vfio_ap"), "{finished:?}");
+    assert_eq!((run("RUNQ_CPUARGS=")?.code, run("RUNQ_CPUARGS=avx2=off")?.code), (0, 1));
+    Ok(())
+}

@@ -56,3 +56,26 @@ fn root_file_system_is_committed_from_the_container() -> Result<()> {
     assert!(changes.lines().any(|line| line == "A /changed"), "{changes}");
     Ok(())
 }
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn volumes_below_a_tmpfs_and_of_another_container_are_seen() -> Result<()> {
+    let bed = Bed::shared()?;
+    let dir = tempfile::tempdir()?;
+    fs_err::write(dir.path().join("file"), "nested")?;
+    let nested = format!("{}:/scratch/deep/volume", dir.path().display());
+    let single = format!("{}/file:/scratch/single:ro", dir.path().display());
+    let options = ["--tmpfs", "/scratch:size=4m", "-v", &nested, "-v", &single, "-v", "/data"];
+    let script = "cat /scratch/deep/volume/file; echo; cat /scratch/single; echo; echo shared > /data/file; touch /scratch/own; \
+                  echo x > /scratch/single; echo new > /scratch/deep/volume/new; echo ready; sleep 1000";
+    let first = bed.container().options(&options).start_shell(script, "ready")?;
+    assert!(first.logs()?.starts_with("nested\nnested\n"), "{}", first.logs()?);
+    assert_eq!(fs_err::read_to_string(dir.path().join("new"))?, "new\n");
+    assert_eq!(fs_err::read_to_string(dir.path().join("file"))?, "nested");
+    let from = ["--volumes-from", &first.name];
+    assert_eq!(
+        bed.container().options(&from).shell_output("cat /data/file; cat /scratch/single")?,
+        "shared\nnested"
+    );
+    Ok(())
+}

@@ -2,7 +2,7 @@
 
 use futures::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use rtnetlink::{Handle, RouteMessageBuilder};
 use runq_contract::network::{Address, Interface, MacAddress, Route};
@@ -14,6 +14,8 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     /// What the guest is told.
     pub(crate) interface: Interface,
+    /// Whether it shares a device outside with others (macvlan, ipvlan), so that no macvtap can ride it.
+    pub(crate) is_virtual_lan: bool,
     /// The addresses as the kernel described them, so that they can be removed.
     pub(crate) addresses: Vec<AddressMessage>,
 }
@@ -35,11 +37,17 @@ fn link(message: &LinkMessage, addresses: &[AddressMessage]) -> Option<Link> {
     let mut name = None;
     let mut mac = None;
     let mut mtu = None;
+    let mut is_virtual_lan = false;
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(value) => name = Some(value.clone()),
             LinkAttribute::Address(value) => mac = <[u8; 6]>::try_from(value.as_slice()).ok().map(MacAddress),
             LinkAttribute::Mtu(value) => mtu = Some(*value),
+            LinkAttribute::LinkInfo(details) => {
+                let is_one = |kind: &InfoKind| matches!(kind, InfoKind::MacVlan | InfoKind::IpVlan);
+                is_virtual_lan =
+                    details.iter().any(|detail| matches!(detail, LinkInfo::Kind(kind) if is_one(kind)));
+            }
             _ => {}
         }
     }
@@ -48,7 +56,7 @@ fn link(message: &LinkMessage, addresses: &[AddressMessage]) -> Option<Link> {
         addresses.iter().filter(|address| address.header.index == index).cloned().collect();
     let interface =
         Interface { name: name?, mac: mac?, mtu: mtu?, addresses: own.iter().filter_map(address).collect() };
-    Some(Link { index, interface, addresses: own })
+    Some(Link { index, interface, is_virtual_lan, addresses: own })
 }
 
 /// An address that the guest needs. Link-local ones of IPv6 it makes itself from the hardware address.

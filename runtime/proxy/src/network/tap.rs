@@ -1,15 +1,13 @@
-//! A macvtap on an interface of the container: what QEMU reads and writes as the guest's network card.
+//! The tap device of an interface: what QEMU reads and writes as the guest's network card. A macvtap where one can ride the
+//! interface, else a tap to which all frames are redirected.
 
 use super::read::Link;
+use super::{macvtap, redirect};
 use anyhow::Context;
-use fs_err::os::unix::fs::OpenOptionsExt;
 use futures::TryStreamExt;
-use rtnetlink::packet_route::link::MacVtapMode;
-use rtnetlink::{Handle, LinkMacVtap, LinkUnspec};
+use rtnetlink::{Handle, LinkUnspec};
 use runq_contract::network::MacAddress;
-use rustix::fs::{FileType, Mode};
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 /// An open tap device.
 pub(crate) struct Tap {
@@ -19,14 +17,11 @@ pub(crate) struct Tap {
     pub(crate) mac: MacAddress,
 }
 
-/// Puts a macvtap on the interface. In mode *passthru* it is the only user of the interface and inherits its
-/// hardware address, so that the bridge outside notices no difference. The interface's own addresses are
-/// removed: they are the guest's now.
+/// Attaches a tap to the interface, whose own addresses are removed: they are the guest's now.
 pub(crate) async fn attach(handle: &Handle, link: &Link) -> anyhow::Result<Tap> {
     let name = format!("runq{}", link.index);
-    let device =
-        LinkMacVtap::new(&name, link.index, MacVtapMode::Passthrough).mtu(link.interface.mtu).up().build();
-    handle.link().add(device).execute().await.context("cannot create it")?;
+    let is_macvtap = !link.is_virtual_lan && macvtap::create(handle, link, &name).await.is_ok();
+    let tun = if is_macvtap { None } else { Some(redirect::create(&name)?) };
     for address in &link.addresses {
         handle
             .address()
@@ -43,34 +38,12 @@ pub(crate) async fn attach(handle: &Handle, link: &Link) -> anyhow::Result<Tap> 
         .context("cannot bring the interface up")?;
     let messages: Vec<_> = handle.link().get().match_name(name.clone()).execute().try_collect().await?;
     let index = messages.first().with_context(|| format!("{name} is gone"))?.header.index;
-    Ok(Tap { fd: open(&name, index)?, mac: link.interface.mac })
-}
-
-/// Opens the character device of a macvtap. Its major number is dynamic and nobody makes the node in a container,
-/// so it is made here from what sysfs says, and removed at once.
-fn open(name: &str, index: u32) -> anyhow::Result<OwnedFd> {
-    let sysfs = format!("/sys/class/net/{name}/tap{index}/dev");
-    let text = fs_err::read_to_string(&sysfs)?;
-    let (major, minor) = text
-        .trim()
-        .split_once(':')
-        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))
-        .with_context(|| format!("{sysfs} is {text:?}, expected MAJOR:MINOR"))?;
-    let node = format!("/dev/runq-tap{index}");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        Path::new(&node),
-        FileType::CharacterDevice,
-        Mode::RUSR | Mode::WUSR,
-        rustix::fs::makedev(major, minor),
-    )
-    .with_context(|| format!("cannot make the device node {node}"))?;
-    let device = fs_err::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(nix::libc::O_NONBLOCK)
-        .open(&node)
-        .context("cannot open the tap; the container's device cgroup has to allow it");
-    fs_err::remove_file(&node)?;
-    Ok(device?.into_parts().0.into())
+    let fd = match tun {
+        Some(tun) => {
+            redirect::connect(handle, link, index).await?;
+            tun
+        }
+        None => macvtap::open(&name, index)?,
+    };
+    Ok(Tap { fd, mac: link.interface.mac })
 }

@@ -52,5 +52,5 @@ fn texts(key: &str, values: &[Value]) -> Result<Vec<String>, FileError> {
 }
 
 fn known() -> String {
-    table::TABLE.iter().map(|row| row.flag).collect::<Vec<_>>().join(", ")
+    table::all().map(|row| row.flag).collect::<Vec<_>>().join(", ")
 }

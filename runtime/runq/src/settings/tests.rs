@@ -1,6 +1,7 @@
 //! Who overrides whom, what is refused, and in which words.
 
 use super::*;
+use runq_contract::vm_config::Accel;
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -164,9 +165,9 @@ fn the_file_is_refused_with_what_is_wrong() {
 
 #[test]
 fn names_are_unique_and_admins_words_have_no_variable() {
-    let flags: std::collections::HashSet<_> = TABLE.iter().map(|row| row.flag).collect();
-    assert_eq!(flags.len(), TABLE.len());
-    let variables: Vec<_> = TABLE.iter().flat_map(|row| row.variables).collect();
+    let flags: std::collections::HashSet<_> = all().map(|row| row.flag).collect();
+    assert_eq!(flags.len(), all().count());
+    let variables: Vec<_> = all().flat_map(|row| row.variables).collect();
     assert_eq!(variables.iter().collect::<std::collections::HashSet<_>>().len(), variables.len());
-    assert!(TABLE.iter().all(|row| row.who != Who::Admin || row.variables.is_empty()));
+    assert!(all().all(|row| row.who != Who::Admin || row.variables.is_empty()));
 }

@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn makes_room_where_there_is_a_limit() {
-        let hardware = Hardware { vcpus: 2, memory_mib: 64, accel: Accel::Kvm };
+        let hardware = Hardware { vcpus: 2, memory_mib: 64, accel: Accel::Kvm, ..Hardware::default() };
         let room = |resources: Value| {
             let Value::Object(mut resources) = resources else { unreachable!("an object below") };
             make_room(&mut resources, &hardware);

@@ -2,6 +2,7 @@
 //! points; binds reach the guest through the share, file systems of the kernel are mounted again by the guest.
 
 use super::Host;
+use super::disks::is_disk;
 use super::oci::{OciGuest, OciMount};
 use crate::settings::Settings;
 use runq_contract::guest::GuestMount;
@@ -10,6 +11,9 @@ use serde_json::{Value, json};
 
 /// Modules of the guest's kernel for `modprobe` in the container, relative to the asset tree.
 pub(crate) const MODULES: &str = "lib/modules";
+
+/// Where they are in the container.
+const MODULES_DESTINATION: &str = "/lib/modules";
 
 /// File systems that the guest's own kernel provides.
 const GUEST_KINDS: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
@@ -29,6 +33,17 @@ pub(super) fn split(guest: &mut OciGuest, settings: &Settings, host: &Host) -> V
         options: options.clone(),
     });
     from_spec.chain(added).collect()
+}
+
+/// Where the host's files come into the container: volumes, binds, what the engine and `runq` add.
+pub(super) fn binds(spec: &Value, host: &Host) -> Vec<String> {
+    let mounts = spec["mounts"].as_array().into_iter().flatten();
+    let binds = mounts.filter(|mount| mount["type"] == "bind");
+    let destinations = binds.filter_map(|mount| mount["destination"].as_str());
+    let seen = destinations.filter(|path| !is_disk(path) && *path != "/dev/shm");
+    let ours =
+        [host.has_modules.then_some(MODULES_DESTINATION), host.sigusr.is_some().then_some(paths::SIGUSR)];
+    seen.chain(ours.into_iter().flatten()).map(str::to_owned).collect()
 }
 
 fn guest_mount(mount: OciMount, shm_bytes: u64) -> Option<GuestMount> {
@@ -58,7 +73,10 @@ pub(super) fn append(mounts: &mut Vec<Value>, settings: &Settings, host: &Host) 
     mounts.push(bind(&host.assets, paths::ASSETS));
     mounts.push(bind(&host.vm_config, paths::VM_CONFIG));
     if host.has_modules {
-        mounts.push(bind(&format!("{}/{MODULES}", host.assets), "/lib/modules"));
+        mounts.push(bind(&format!("{}/{MODULES}", host.assets), MODULES_DESTINATION));
+    }
+    if let Some(programs) = &host.sigusr {
+        mounts.push(bind(programs, paths::SIGUSR));
     }
     for (destination, options) in &settings.tmpfs {
         mounts.push(

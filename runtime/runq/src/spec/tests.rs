@@ -19,6 +19,10 @@ fn host() -> Host {
         has_seccomp: true,
         seccomp_archs: Vec::new(),
         network: Network::Own,
+        vfio: Vec::new(),
+        sigusr: None,
+        disks: Vec::new(),
+        drives: Vec::new(),
         shm_bytes: None,
     }
 }
