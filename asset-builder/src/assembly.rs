@@ -3,18 +3,18 @@
 
 use crate::closure::{self, Library};
 use crate::kernel_modules::ModuleTree;
-use crate::layout::Layout;
+use crate::layout::{self, Layout};
 use crate::packages::Packages;
 use crate::progress::Progress;
+use crate::provenance::{InitrdModule, Need, PackageOrigin};
 use crate::recipe::{BuildRules, PackageNames, Share};
 use crate::sides::Side;
-use crate::{depmod, initrd, kernel};
+use crate::{copyright, depmod, initrd, kernel};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use indicatif::DecimalBytes;
-use runq_bundle::manifest::Package;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the build itself reads of an architecture's `[machine]`.
 #[derive(Deserialize)]
@@ -32,6 +32,10 @@ pub(crate) struct Assembly<'a> {
     pub(crate) names: &'a PackageNames,
     pub(crate) packages: Packages<'a>,
     pub(crate) layout: Layout,
+    pub(crate) side: &'a Side,
+    /// Path in the bundle → what needs it.
+    pub(crate) needs: BTreeMap<String, Need>,
+    pub(crate) initrd_modules: Vec<InitrdModule>,
     pub(crate) progress: &'a Progress,
 }
 
@@ -43,7 +47,16 @@ impl<'a> Assembly<'a> {
         packages: Packages<'a>,
         progress: &'a Progress,
     ) -> Self {
-        Self { rules: &side.architecture.build, names, packages, layout: Layout::new(), progress }
+        Self {
+            rules: &side.architecture.build,
+            names,
+            packages,
+            layout: Layout::new(),
+            side,
+            needs: BTreeMap::new(),
+            initrd_modules: Vec::new(),
+            progress,
+        }
     }
 
     /// QEMU, virtiofsd, their libraries, and the firmware that the guest's machine loads.
@@ -52,20 +65,25 @@ impl<'a> Assembly<'a> {
         for name in self.names.programs.iter().chain(&self.names.firmware) {
             self.packages.load(name)?;
         }
-        let mut roots = vec![machine.qemu.clone()];
+        let mut roots = vec![(machine.qemu.clone(), Need::of_itself("program of the machine"))];
         if machine.share == Share::Virtiofs {
-            roots.push(machine.virtiofsd.clone());
+            roots.push((machine.virtiofsd.clone(), Need::of_itself("program of the machine")));
         }
         let multiarch = &self.rules.multiarch;
-        roots.extend(self.names.opened_files.iter().map(|path| path.replace("{multiarch}", multiarch)));
+        let opened = self.names.opened_files.iter().map(|path| path.replace("{multiarch}", multiarch));
+        roots.extend(opened.map(|path| (path, Need::of_itself("opened by name, says the recipe"))));
         let mut paths = closure::closure(&mut self.packages, self.rules, &roots)?;
         for name in firmware {
-            paths.extend(self.firmware(machine, name)?);
+            let files = self.firmware(machine, name)?.into_iter();
+            paths
+                .extend(files.map(|path| (path, Need::of_itself(format!("firmware {name} of the machine")))));
         }
         self.progress.step(&format!("{} files of {} packages", paths.len(), self.packages.loaded().len()));
-        for path in &paths {
-            if let Some(node) = self.packages.tree().get(path) {
-                self.layout.add_from_package(path, node);
+        for (path, need) in paths {
+            if let Some(node) = self.packages.tree().get(&path) {
+                self.layout.add_from_package(&path, node);
+                let by = need.by.map(|path| layout::asset_path(&path));
+                self.needs.insert(layout::asset_path(&path), Need { by, ..need });
             }
         }
         Ok(())
@@ -96,6 +114,8 @@ impl<'a> Assembly<'a> {
             // Copies of the kernel's vDSO are for debuggers, and of other architectures than ours, too.
             if !path.starts_with(&format!("{folder}/vdso/")) {
                 self.layout.add_from_package(path, node);
+                let need = Need::of_itself("a module or a list of the kernel, for modprobe in containers");
+                self.needs.insert(layout::asset_path(path), need);
             }
         }
         for (name, content) in depmod::files(&modules) {
@@ -104,7 +124,8 @@ impl<'a> Assembly<'a> {
 
         let initrd = initrd::build(init, tree, &modules, (&self.rules.modules, machine.share))?;
         let size = DecimalBytes(initrd.bytes.len() as u64);
-        self.progress.step(&format!("initrd: {size} with {} modules", initrd.module_count));
+        self.progress.step(&format!("initrd: {size} with {} modules", initrd.modules.len()));
+        self.initrd_modules = initrd.modules;
         self.layout.asset("initrd", 0o644, initrd.bytes.into());
         Ok(())
     }
@@ -134,16 +155,16 @@ impl<'a> Assembly<'a> {
     }
 
     /// The packages of this side that gave a file or a link.
-    pub(crate) fn origins(&self) -> Vec<Package> {
+    pub(crate) fn origins(&self) -> Vec<PackageOrigin> {
         let names: BTreeSet<&str> = self.layout.packages().collect();
         let records = self.packages.loaded().values().filter(|record| names.contains(record.name.as_str()));
-        records
-            .map(|record| Package {
-                name: record.name.clone(),
-                version: record.version.clone(),
-                arch: record.arch.clone(),
-                sha256: record.deb.sha256,
-            })
-            .collect()
+        records.map(|record| PackageOrigin::new(record, self.side, self.license(&record.name))).collect()
+    }
+
+    /// Of the copyright file, which may be in the directory of another package.
+    fn license(&self, package: &str) -> Option<String> {
+        let tree = self.packages.tree();
+        let resolved = tree.resolve(&format!("usr/share/doc/{package}/copyright"))?;
+        copyright::spdx_license(std::str::from_utf8(tree.file(&resolved.path)?).ok()?)
     }
 }

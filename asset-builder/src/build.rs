@@ -2,17 +2,21 @@
 //! the target architecture.
 
 use crate::assembly::{Assembly, MachinePaths};
+use crate::base_image::BaseImage;
 use crate::binaries::Binaries;
 use crate::cli::BuildArgs;
+use crate::layout::Layout;
 use crate::output::{Output, Report};
 use crate::packages::Packages;
 use crate::progress::Progress;
+use crate::provenance::{PROVENANCE_NAME, PackageOrigin, Provenance};
+use crate::sbom::{self, SBOM_NAME};
 use crate::sides::Sides;
 use crate::sources::Sources;
 use crate::workshop::Workshop;
 use anyhow::{Context, ensure};
-use runq_bundle::manifest::{FORMAT, Manifest, PRODUCT};
-use serde::Deserialize;
+use runq_bundle::manifest::{FORMAT, Manifest, PRODUCT, Package};
+use serde::{Deserialize, Serialize};
 
 /// Builds the bundles that the command line asks for and writes them.
 pub(crate) fn build_all(args: &BuildArgs, progress: &Progress) -> anyhow::Result<Vec<Report>> {
@@ -41,22 +45,28 @@ fn build(args: &BuildArgs, arch: &str, progress: &Progress) -> anyhow::Result<Re
     let packages = |index| Packages::new(index, &fetcher, workshop.base_image.as_ref());
     let mut of_host = Assembly::new(host, names, packages(sources.host()), progress);
     of_host.add_programs(&paths, &guest.architecture.build.firmware)?;
-    let mut origins = of_host.origins();
+    let base_image = workshop.base_image.as_ref().map(BaseImage::digest);
+    let mut provenance = Provenance::new(&sides, base_image, sources.suites.clone());
+    provenance.packages = of_host.origins();
+    provenance.needs.append(&mut of_host.needs);
     let layout = of_host.into_layout();
     let mut of_guest =
         Assembly { layout, ..Assembly::new(guest, names, packages(sources.guest()), progress) };
     of_guest.add_kernel(&binaries.init, &paths)?;
-    origins.extend(of_guest.origins());
-    origins.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
+    provenance.packages.extend(of_guest.origins());
+    provenance.packages.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
+    provenance.needs.append(&mut of_guest.needs);
+    provenance.initrd_modules = std::mem::take(&mut of_guest.initrd_modules);
 
     let mut layout = of_guest.into_layout();
     layout.program("runq", binaries.runq);
     layout.program("runq-install", binaries.runq_install);
     layout.asset("proxy", 0o755, binaries.proxy);
-    layout.asset("machine.json", 0o644, machine_json(&machine)?.into());
+    layout.asset("machine.json", 0o644, json(&machine)?.into());
 
     progress.step("hash and sign");
     let created = epoch.unwrap_or(sources.date());
+    document(&mut layout, &provenance, &sides, created)?;
     let manifest = Manifest {
         format: FORMAT,
         product: PRODUCT.to_owned(),
@@ -67,15 +77,29 @@ fn build(args: &BuildArgs, arch: &str, progress: &Progress) -> anyhow::Result<Re
         build_id: binaries.build_id,
         distribution: guest.recipe.distribution.clone(),
         created,
-        packages: origins,
+        packages: provenance.packages.iter().map(manifest_package).collect(),
         files: layout.entries(),
         machine,
     };
     output.write(&manifest, &layout, progress)
 }
 
-fn machine_json(machine: &serde_json::Value) -> anyhow::Result<Vec<u8>> {
-    let mut json = serde_json::to_vec_pretty(machine)?;
+/// Adds what the bundle says about itself.
+fn document(layout: &mut Layout, provenance: &Provenance, sides: &Sides, created: u64) -> anyhow::Result<()> {
+    let provenance_json = json(provenance)?;
+    layout.document(PROVENANCE_NAME, provenance_json.clone().into());
+    let sbom = sbom::document((&sides.bundle_name(), created), provenance, &provenance_json, layout);
+    layout.document(SBOM_NAME, json(&sbom)?.into());
+    Ok(())
+}
+
+fn manifest_package(origin: &PackageOrigin) -> Package {
+    let PackageOrigin { name, version, arch, sha256, .. } = origin;
+    Package { name: name.clone(), version: version.clone(), arch: arch.clone(), sha256: *sha256 }
+}
+
+fn json(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
+    let mut json = serde_json::to_vec_pretty(value)?;
     json.push(b'\n');
     Ok(json)
 }

@@ -43,6 +43,16 @@ pub(crate) enum Command {
     Push(PushArgs),
     /// Check the signature and every byte of a bundle.
     Verify(BundleArgs),
+    /// Tell which need brought a file into a bundle: program, library, firmware, kernel module.
+    #[command(after_help = "Examples:
+  runq-assets why libglib-2.0.so.0 runq.tar.zst --public-key release.pub
+  runq-assets why virtiofs runq.tar.zst --public-key release.pub --json")]
+    Why {
+        /// Path in the bundle, or the end of one; or a kernel module of the initrd.
+        file: String,
+        #[command(flatten)]
+        bundle: BundleArgs,
+    },
     /// List the files of a bundle, after checking its signature.
     List(BundleArgs),
 }
@@ -168,4 +178,7 @@ pub(crate) struct BundleArgs {
     /// Public key to trust.
     #[arg(long, value_name = "FILE")]
     pub(crate) public_key: PathBuf,
+    /// Describe the result as JSON on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -3,9 +3,10 @@
 //! Runs on the build machine.
 
 use crate::elf::{self, ElfError, Linkage};
+use crate::provenance::Need;
 use crate::recipe::BuildRules;
 use crate::tree::Tree;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// The files that are known so far, and a way to know more.
 pub(crate) trait Library {
@@ -34,32 +35,37 @@ pub(crate) enum ClosureError<E> {
     Load(E),
 }
 
-/// Paths of files and links that the files in `roots` need, the roots included.
+/// Paths of files and links that the files in `roots` need, the roots included, each with the first need that led to it.
 pub(crate) fn closure<L: Library>(
     library: &mut L,
     rules: &BuildRules,
-    roots: &[String],
-) -> Result<BTreeSet<String>, ClosureError<L::Error>> {
-    let mut paths = BTreeSet::new();
-    let mut queue: Vec<String> = roots.to_vec();
-    while let Some(path) = queue.pop() {
+    roots: &[(String, Need)],
+) -> Result<BTreeMap<String, Need>, ClosureError<L::Error>> {
+    let mut paths = BTreeMap::new();
+    let mut queue = roots.to_vec();
+    while let Some((path, need)) = queue.pop() {
         let resolved = library.tree().resolve(&path).ok_or(ClosureError::Missing { path })?;
-        paths.extend(resolved.links);
-        if !paths.insert(resolved.path.clone()) {
+        for link in resolved.links {
+            paths.entry(link).or_insert_with(|| need.clone());
+        }
+        if paths.contains_key(&resolved.path) {
             continue;
         }
+        paths.insert(resolved.path.clone(), need);
         let Some(file) = Dependent::read(library.tree(), resolved.path, rules)? else { continue };
         if let Some(found) = &file.linkage.interpreter {
             if found.trim_start_matches('/') != rules.interpreter {
                 let (found, expected) = (found.clone(), rules.interpreter.clone());
                 return Err(ClosureError::Interpreter { path: file.path, found, expected });
             }
-            queue.push(file.locate(library, &rules.interpreter, std::slice::from_ref(&rules.interpreter))?);
+            let path = file.locate(library, &rules.interpreter, std::slice::from_ref(&rules.interpreter))?;
+            queue.push((path, Need::by(&file.path, "interpreter")));
         }
         let folders = file.search_path(rules);
         for name in &file.linkage.needed {
             let candidates: Vec<_> = folders.iter().map(|folder| format!("{folder}/{name}")).collect();
-            queue.push(file.locate(library, name, &candidates)?);
+            let path = file.locate(library, name, &candidates)?;
+            queue.push((path, Need::by(&file.path, format!("library {name}"))));
         }
     }
     Ok(paths)

@@ -4,16 +4,17 @@
 use crate::cpio::Cpio;
 use crate::kernel_modules::{self, ModuleError, ModuleTree};
 use crate::module_closure;
+use crate::provenance::InitrdModule;
 use crate::recipe::{ModuleGroup, Share};
 use crate::tree::Tree;
 
 /// Where `init` finds the list of modules, relative to the root: the runtime contract's `INITRD_MODULES`.
 const MODULE_LIST: &str = "etc/modules";
 
-/// The archive, and how many modules it has.
+/// The archive, and which modules it has.
 pub(crate) struct Initrd {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) module_count: usize,
+    pub(crate) modules: Vec<InitrdModule>,
 }
 
 /// Makes the archive. Modules are stored decompressed, so that the guest loses no time with that.
@@ -33,7 +34,7 @@ pub(crate) fn build(
     cpio.character_device("dev/console", 0o600, (5, 1));
     cpio.file("init", 0o755, init);
     let mut list = String::new();
-    for module in &order {
+    for (module, _) in &order {
         let source = format!("usr/{folder}/{}", module.path);
         let missing = || ModuleError::NoFile { path: source.clone() };
         let content = kernel_modules::decompress(&source, tree.file(&source).ok_or_else(missing)?)?;
@@ -42,5 +43,6 @@ pub(crate) fn build(
         list.extend(["/", &path, "\n"]);
     }
     cpio.file(MODULE_LIST, 0o644, list.as_bytes());
-    Ok(Initrd { bytes: cpio.finish(), module_count: order.len() })
+    let modules = order.into_iter().map(|(module, need)| InitrdModule { name: module.name.clone(), need });
+    Ok(Initrd { bytes: cpio.finish(), modules: modules.collect() })
 }

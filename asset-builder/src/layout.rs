@@ -12,6 +12,11 @@ const ASSETS: &str = "qemu";
 /// Mount points for the proxy, and for QEMU's root.
 const EMPTY_DIRECTORIES: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
+/// Path in the bundle of a path in the asset tree.
+pub(crate) fn asset_path(path: &str) -> String {
+    format!("{ASSETS}/{path}")
+}
+
 /// Files of a bundle, by path.
 #[derive(Default)]
 pub(crate) struct Layout(Tree);
@@ -36,6 +41,11 @@ impl Layout {
     /// Adds a program beside the asset tree.
     pub(crate) fn program(&mut self, name: &str, content: Bytes) {
         self.put(name, NodeKind::File { content, mode: 0o755 });
+    }
+
+    /// Adds a file about the bundle, beside the asset tree.
+    pub(crate) fn document(&mut self, name: &str, content: Bytes) {
+        self.put(name, NodeKind::File { content, mode: 0o644 });
     }
 
     /// Adds a file that we made to the asset tree.

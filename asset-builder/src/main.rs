@@ -10,6 +10,7 @@ mod cache;
 mod cli;
 mod closure;
 mod control;
+mod copyright;
 mod cpio;
 mod deb;
 mod depmod;
@@ -32,9 +33,11 @@ mod output;
 mod package_index;
 mod packages;
 mod progress;
+mod provenance;
 mod push;
 mod recipe;
 mod release_file;
+mod sbom;
 mod seen_suites;
 mod sides;
 mod sources;
@@ -128,6 +131,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
             writeln!(out, "{}: public key, for runq-install --public-key", public.display())?;
         }
         Command::Verify(args) => inspect::verify(args, &mut out)?,
+        Command::Why { file, bundle } => inspect::why(file, bundle, &mut out)?,
         Command::List(args) => inspect::list(args, &mut out)?,
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! Runs on the build machine.
 
 use crate::kernel_modules::{Module, ModuleError, ModuleTree};
+use crate::provenance::Need;
 use crate::recipe::{ModuleGroup, Share};
 use std::collections::BTreeSet;
 
@@ -10,12 +11,14 @@ pub(crate) fn load_order<'a>(
     tree: &'a ModuleTree,
     groups: &[ModuleGroup],
     share: Share,
-) -> Result<Vec<&'a Module>, ModuleError> {
+) -> Result<Vec<(&'a Module, Need)>, ModuleError> {
     let mut order = Order { tree, begun: BTreeSet::new(), modules: Vec::new() };
     for group in groups.iter().filter(|group| group.share.is_none_or(|wanted| wanted == share)) {
         for name in &group.required {
             match tree.get(name) {
-                Some(module) => order.add(module)?,
+                Some(module) => {
+                    order.add(module, Need::of_itself(format!("module group {}", group.group)))?
+                }
                 None if tree.is_built_in(name) => {}
                 None => return Err(ModuleError::Missing { group: group.group.clone(), name: name.clone() }),
             }
@@ -28,23 +31,23 @@ struct Order<'a> {
     tree: &'a ModuleTree,
     /// Names of the modules that are in `modules` or about to be: soft dependencies may form cycles.
     begun: BTreeSet<&'a str>,
-    modules: Vec<&'a Module>,
+    modules: Vec<(&'a Module, Need)>,
 }
 
 impl<'a> Order<'a> {
-    fn add(&mut self, module: &'a Module) -> Result<(), ModuleError> {
+    fn add(&mut self, module: &'a Module, need: Need) -> Result<(), ModuleError> {
         if !self.begun.insert(&module.name) {
             return Ok(());
         }
         for needed in self.tree.dependencies(module) {
-            self.add(needed?)?;
+            self.add(needed?, Need::by(&module.name, "depends"))?;
         }
         for wanted in self.soft(module, "pre:") {
-            self.add(wanted)?;
+            self.add(wanted, Need::by(&module.name, "softdep"))?;
         }
-        self.modules.push(module);
+        self.modules.push((module, need));
         for wanted in self.soft(module, "post:") {
-            self.add(wanted)?;
+            self.add(wanted, Need::by(&module.name, "softdep"))?;
         }
         Ok(())
     }
@@ -105,7 +108,7 @@ mod tests {
             required: vec!["nowhere".to_owned()],
         };
         let modules = load_order(&tree, &[group, other], Share::Virtiofs)?;
-        Ok(modules.iter().map(|module| module.name.clone()).collect())
+        Ok(modules.iter().map(|(module, _)| module.name.clone()).collect())
     }
 
     #[test]

@@ -102,6 +102,17 @@ fn parse_date(text: &str) -> Option<u64> {
     Some(days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
+/// `2026-11-21T09:15:44Z`.
+pub(crate) fn iso_date(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Years, then months, that start before the day; there are few enough of both to try them.
+    let year = (1970..).take_while(|year| days_since_epoch(*year, 1, 1) <= days).last().unwrap_or(1970);
+    let month = (1..=12).take_while(|month| days_since_epoch(year, *month, 1) <= days).last().unwrap_or(1);
+    let day = days - days_since_epoch(year, month, 1) + 1;
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Gregorian calendar, with years that start in March so that the leap day is the last one.
 fn days_since_epoch(year: u64, month: u64, day: u64) -> u64 {
     let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
@@ -145,6 +156,9 @@ mod tests {
 
     #[test]
     fn reads_dates_of_both_archives() {
+        assert_eq!(iso_date(1_709_251_199), "2024-02-29T23:59:59Z");
+        assert_eq!(iso_date(1_795_252_544), "2026-11-21T09:15:44Z");
+        assert_eq!(iso_date(0), "1970-01-01T00:00:00Z");
         assert_eq!(parse_date("Thu, 01 Jan 1970 00:00:00 UTC"), Some(0));
         assert_eq!(parse_date("Thu, 29 Feb 2024 23:59:59 GMT"), Some(1_709_251_199));
         assert_eq!(parse_date("Tue, 24 Nov 2026  9:50:53 UTC"), Some(1_795_513_853));

@@ -95,9 +95,14 @@ impl Sides {
         if !path.is_dir() {
             return path.to_owned();
         }
+        path.join(format!("{}.tar.zst", self.bundle_name()))
+    }
+
+    /// `runq-VERSION-ARCH`.
+    pub(crate) fn bundle_name(&self) -> String {
         let (host, guest) = (&self.host.architecture.arch, &self.guest.architecture.arch);
         let arch = if self.is_foreign() { format!("{host}+{guest}") } else { guest.clone() };
-        path.join(format!("{PRODUCT}-{}-{arch}.tar.zst", env!("CARGO_PKG_VERSION")))
+        format!("{PRODUCT}-{}-{arch}", env!("CARGO_PKG_VERSION"))
     }
 }
 

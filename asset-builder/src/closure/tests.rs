@@ -38,6 +38,10 @@ fn link(path: &str, target: &str) -> Member {
     Member { path: path.to_owned(), kind: MemberKind::Symlink { target: target.to_owned() } }
 }
 
+fn root(path: &str) -> (String, Need) {
+    (path.to_owned(), Need::of_itself("test"))
+}
+
 const LINKER: &str = "/lib64/ld-linux-x86-64.so.2";
 
 fn shelf(program: Member) -> Shelf {
@@ -59,7 +63,7 @@ fn shelf(program: Member) -> Shelf {
 #[test]
 fn takes_what_is_needed_with_the_links_that_lead_to_it_and_loads_no_more() {
     let mut shelf = shelf(elf("usr/bin/qemu", Some(LINKER), &["libz.so.1", "libc.so.6"], None));
-    let paths = closure(&mut shelf, &rules(), &["usr/bin/qemu".to_owned()]).unwrap();
+    let paths = closure(&mut shelf, &rules(), &[root("usr/bin/qemu")]).unwrap();
     let expected = [
         "usr/bin/qemu",
         "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
@@ -68,7 +72,10 @@ fn takes_what_is_needed_with_the_links_that_lead_to_it_and_loads_no_more() {
         "usr/lib/x86_64-linux-gnu/libz.so.1.3",
         "usr/lib64/ld-linux-x86-64.so.2",
     ];
-    assert_eq!(paths.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    let linked = Need::by("usr/bin/qemu", "library libz.so.1");
+    assert_eq!(paths["usr/lib/x86_64-linux-gnu/libz.so.1"], linked);
+    assert_eq!(paths["usr/lib/x86_64-linux-gnu/libz.so.1.3"], linked);
+    assert_eq!(paths.keys().map(String::as_str).collect::<Vec<_>>(), expected);
     assert_eq!(shelf.packages.len(), 1);
 }
 
@@ -76,19 +83,19 @@ fn takes_what_is_needed_with_the_links_that_lead_to_it_and_loads_no_more() {
 fn looks_in_the_run_path_first() {
     let mut shelf = shelf(elf("usr/lib/qemu/program", None, &["libz.so.1"], Some("/nowhere:$ORIGIN/own")));
     shelf.tree.add_package("own", vec![elf("usr/lib/qemu/own/libz.so.1", None, &[], None)]).unwrap();
-    let paths = closure(&mut shelf, &rules(), &["usr/lib/qemu/program".to_owned()]).unwrap();
+    let paths = closure(&mut shelf, &rules(), &[root("usr/lib/qemu/program")]).unwrap();
     assert_eq!(paths.len(), 2);
-    assert!(paths.contains("usr/lib/qemu/own/libz.so.1"));
+    assert!(paths.contains_key("usr/lib/qemu/own/libz.so.1"));
 }
 
 #[test]
 fn reports_what_is_missing_and_who_needs_it() {
-    let root = ["usr/bin/qemu".to_owned()];
+    let qemu = [root("usr/bin/qemu")];
     let mut without = shelf(elf("usr/bin/qemu", None, &["libgone.so.9"], None));
-    let error = closure(&mut without, &rules(), &root).unwrap_err().to_string();
+    let error = closure(&mut without, &rules(), &qemu).unwrap_err().to_string();
     assert!(error.starts_with("usr/bin/qemu needs libgone.so.9, which package qemu"), "{error}");
     let mut foreign = shelf(elf("usr/bin/qemu", Some("/lib/ld-musl-x86_64.so.1"), &[], None));
-    assert!(matches!(closure(&mut foreign, &rules(), &root), Err(ClosureError::Interpreter { .. })));
-    let absent = closure(&mut foreign, &rules(), &["usr/bin/other".to_owned()]);
+    assert!(matches!(closure(&mut foreign, &rules(), &qemu), Err(ClosureError::Interpreter { .. })));
+    let absent = closure(&mut foreign, &rules(), &[root("usr/bin/other")]);
     assert!(matches!(absent, Err(ClosureError::Missing { .. })));
 }
