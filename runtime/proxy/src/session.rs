@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// From the start of QEMU to the start of the entrypoint. Emulation on a loaded machine needs seconds.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
+/// From the start of QEMU to the start of the entrypoint. A machine that is emulated by an emulated one needs minutes.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// How the entrypoint ended.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 # PID 1 of the simulated host, a machine without a network. Each step says a line on the console, which the test reads:
 # `step NAME EXIT-CODE SECONDS-SINCE-BOOT`, after what the step printed.
 export PATH=/usr/sbin:/usr/bin
+mount -t devtmpfs devtmpfs /dev
 exec < /dev/null > /dev/console 2>&1
 
 step() {
@@ -26,7 +27,7 @@ daemon() {
     local socket=$1
     shift
     "$@" > "/tmp/$1.log" 2>&1 &
-    until [ -S "$socket" ]; do kill -0 $! && sleep 0.2 || return; done
+    until [ -S "$socket" ]; do kill -0 $! && sleep 0.2 || return 1; done
 }
 
 image() {
@@ -42,7 +43,6 @@ registered() {
 
 step mounts mounts
 runq_install=/var/lib/runq/current/runq-install
-step verify-unsigned $runq_install verify
 step verify $runq_install verify --public-key /runq.pub
 step containerd daemon /run/containerd/containerd.sock containerd
 step dockerd daemon /run/docker.sock dockerd
