@@ -37,7 +37,7 @@ fn database_keeps_its_data_on_a_disk() -> Result<()> {
     let waited = command::wait_until("the database", PATIENCE, is_ready);
     assert!(waited.is_ok(), "{waited:?}: {}", first.logs()?);
     let answer = query(&first.name, "select 42 as answer;")?;
-    assert_eq!(answer.stdout_text(), " answer \n--------\n     42\n(1 row)", "{answer:?}");
+    assert_eq!(answer.stdout_text(), "answer \n--------\n     42\n(1 row)", "{answer:?}");
     query(&first.name, "create table kept as select 7 as number;")?;
     bed.docker.output(&["stop", "--time", "60", &first.name])?;
     drop(first);

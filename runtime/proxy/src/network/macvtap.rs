@@ -10,10 +10,14 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// Puts a macvtap on the interface. In mode *passthru* it is the only user of the interface and inherits its
-/// hardware address, so that the bridge outside notices no difference.
+/// hardware address, so that the bridge outside notices no difference. It takes all multicast, because it does not learn to
+/// which groups the guest belongs: without, nobody finds an IPv6 neighbour behind it.
 pub(super) async fn create(handle: &Handle, link: &Link, name: &str) -> Result<(), rtnetlink::Error> {
-    let device =
-        LinkMacVtap::new(name, link.index, MacVtapMode::Passthrough).mtu(link.interface.mtu).up().build();
+    let device = LinkMacVtap::new(name, link.index, MacVtapMode::Passthrough)
+        .mtu(link.interface.mtu)
+        .allmulticast(true)
+        .up()
+        .build();
     handle.link().add(device).execute().await
 }
 
