@@ -76,13 +76,12 @@ test: deps check unit ## everything; the sandbox is up for the end-to-end tests 
 	RUNQ_SANDBOX=$(TARGET)/sandbox-test $(SANDBOX) run --distro $(DISTRO:auto=debian) --accel $(ACCEL:auto=tcg) -- $(E2E)
 	$(MAKE) unit-s390x
 
-# Not those that compare with runc or are about the installer, nor a test that writes megabytes through 9p, which takes
-# minutes under emulation.
-FOREIGN := exit_code output signals terminal volume read_only network parallel
+# Not those that are about the installer, daemon.json, or the host alone.
+FOREIGN := exit_code output signals terminal volume read_only network parallel dns identity seccomp
 test-foreign: build ## end-to-end tests of an s390x guest on this machine, emulated
 	$(MAKE) build ARCH=s390x
 	RUNQ_SANDBOX=$(TARGET)/sandbox-foreign $(SANDBOX) run --distro debian --accel tcg --guest s390x -- \
-		env RUNQ_TEST_RUNTIME=runq-s390x RUNQ_TEST_IMAGE=busybox-s390x $(E2E) $(FOREIGN) --skip random_bytes_made_in_the_guest
+		env RUNQ_TEST_RUNTIME=runq-s390x RUNQ_TEST_IMAGE=busybox-s390x $(E2E) $(FOREIGN)
 
 test-s390x-host: build ## an s390x machine, emulated, that adopts a copied tree and runs a container
 	$(MAKE) build ARCH=s390x

@@ -32,6 +32,10 @@ pub(crate) struct Machine {
     pub(crate) cpu_nesting: Vec<String>,
     /// Whether `-smp` must spell out one socket per vCPU.
     pub(crate) smp_sockets: bool,
+    /// Whether QEMU has to emulate as if there were several vCPUs, each in a thread of its own, even for one: before version 8.1
+    /// it leaves the guest's memory barriers out otherwise, and a virtio device's interrupt gets lost now and then.
+    #[serde(default)]
+    pub(crate) tcg_always_parallel: bool,
     /// Suffix of virtio devices: `pci` or `ccw`.
     pub(crate) virtio_suffix: String,
     /// Device that shows the kernel's console.

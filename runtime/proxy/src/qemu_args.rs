@@ -165,13 +165,9 @@ impl Arguments {
             kind.push_str(option);
         }
         self.option("-machine", kind);
-        self.option("-accel", accelerator(hardware));
+        self.option("-accel", accelerator(machine, hardware));
         self.option("-cpu", cpu(machine, hardware));
-        let vcpus = hardware.vcpus;
-        self.option(
-            "-smp",
-            if machine.smp_sockets { format!("{vcpus},sockets={vcpus}") } else { vcpus.to_string() },
-        );
+        self.option("-smp", processors(machine, hardware));
         self.option("-m", format!("{}M", hardware.memory_mib));
         self.option("-object", format!("memory-backend-memfd,id=ram,size={}M,share=on", hardware.memory_mib));
     }
@@ -193,11 +189,23 @@ fn cpu(machine: &Machine, hardware: &Hardware) -> String {
 /// The accelerator and its options. QEMU 10.0 that emulates several vCPUs in as many threads aborts now and then
 /// (`iotlb_to_section: Assertion`); in one thread it does not. The translated code has 128 MiB, instead of an eighth of the
 /// host's memory: it counts to the container's limit.
-fn accelerator(hardware: &Hardware) -> &'static str {
+fn accelerator(machine: &Machine, hardware: &Hardware) -> &'static str {
     match hardware.accel {
         Accel::Kvm => "kvm",
-        Accel::Tcg if hardware.vcpus > 1 => "tcg,tb-size=128,thread=single",
+        Accel::Tcg if hardware.vcpus > 1 && !machine.tcg_always_parallel => "tcg,tb-size=128,thread=single",
         Accel::Tcg => "tcg,tb-size=128",
+    }
+}
+
+/// The vCPUs. One that could be plugged in, but never is, makes QEMU emulate the first as one of several.
+fn processors(machine: &Machine, hardware: &Hardware) -> String {
+    let vcpus = hardware.vcpus;
+    if machine.smp_sockets {
+        format!("{vcpus},sockets={vcpus}")
+    } else if machine.tcg_always_parallel && hardware.accel == Accel::Tcg && vcpus == 1 {
+        "1,maxcpus=2".to_owned()
+    } else {
+        vcpus.to_string()
     }
 }
 

@@ -128,3 +128,24 @@ fn disks_are_descriptors_with_a_format_that_is_settled() {
         assert_golden(arch, &hardware, &devices, &format!("{arch}-disks.args"));
     }
 }
+
+#[test]
+fn an_old_qemu_always_emulates_in_parallel() {
+    let machine = Machine { tcg_always_parallel: true, ..machine("s390x") };
+    let words = |vcpus, accel| {
+        let hardware = Hardware { vcpus, memory_mib: 256, accel, ..Hardware::default() };
+        let devices = Devices {
+            channel: 10,
+            console: 11,
+            share: ShareDevice::NineP("/run/root"),
+            drives: Vec::new(),
+            nets: Vec::new(),
+        };
+        let args = qemu_args(&machine, &hardware, &devices);
+        let after = |name| args.iter().skip_while(|arg| *arg != name).nth(1).cloned().unwrap();
+        [after("-accel"), after("-smp")]
+    };
+    assert_eq!(words(1, Accel::Tcg), ["tcg,tb-size=128", "1,maxcpus=2"]);
+    assert_eq!(words(2, Accel::Tcg), ["tcg,tb-size=128", "2"]);
+    assert_eq!(words(1, Accel::Kvm), ["kvm", "1"]);
+}
