@@ -3,7 +3,7 @@
 
 use crate::cpio::Cpio;
 use crate::kernel_modules::{self, ModuleError, ModuleTree};
-use crate::module_closure;
+use crate::module_closure::{self, Loaded};
 use crate::provenance::InitrdModule;
 use crate::recipe::{ModuleGroup, Share};
 use crate::tree::Tree;
@@ -34,15 +34,17 @@ pub(crate) fn build(
     cpio.character_device("dev/console", 0o600, (5, 1));
     cpio.file("init", 0o755, init);
     let mut list = String::new();
-    for (module, _) in &order {
+    for Loaded { module, when, .. } in &order {
         let source = format!("usr/{folder}/{}", module.path);
         let missing = || ModuleError::NoFile { path: source.clone() };
         let content = kernel_modules::decompress(&source, tree.file(&source).ok_or_else(missing)?)?;
         let path = format!("{folder}/{}.ko", module.name);
         cpio.file(&path, 0o644, &content);
-        list.extend(["/", &path, "\n"]);
+        let condition = when.map(|when| [" ", when]).unwrap_or_default();
+        list.extend(["/", &path].into_iter().chain(condition).chain(["\n"]));
     }
     cpio.file(MODULE_LIST, 0o644, list.as_bytes());
-    let modules = order.into_iter().map(|(module, need)| InitrdModule { name: module.name.clone(), need });
+    let module = |loaded: Loaded<'_>| InitrdModule { name: loaded.module.name.clone(), need: loaded.need };
+    let modules = order.into_iter().map(module);
     Ok(Initrd { bytes: cpio.finish(), modules: modules.collect() })
 }

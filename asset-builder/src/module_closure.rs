@@ -6,22 +6,39 @@ use crate::provenance::Need;
 use crate::recipe::{ModuleGroup, Share};
 use std::collections::BTreeSet;
 
-/// The modules of all groups that go with the share, with what they need; each comes after what it needs. What is built in is left out.
+/// A module of the initrd.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded<'a> {
+    pub(crate) module: &'a Module,
+    /// A path in the guest's /sys without which it is not loaded.
+    pub(crate) when: Option<&'a str>,
+    /// Why it is there.
+    pub(crate) need: Need,
+}
+
+/// The modules of all groups that go with the share, with what they need; each comes after what it needs. What is built in
+/// is left out, and what the kernel lacks of the optional ones. Groups with a condition come last, so that what others need, too, is loaded in any case.
 pub(crate) fn load_order<'a>(
     tree: &'a ModuleTree,
-    groups: &[ModuleGroup],
+    groups: &'a [ModuleGroup],
     share: Share,
-) -> Result<Vec<(&'a Module, Need)>, ModuleError> {
+) -> Result<Vec<Loaded<'a>>, ModuleError> {
     let mut order = Order { tree, begun: BTreeSet::new(), modules: Vec::new() };
-    for group in groups.iter().filter(|group| group.share.is_none_or(|wanted| wanted == share)) {
+    let mut groups: Vec<_> =
+        groups.iter().filter(|group| group.share.is_none_or(|wanted| wanted == share)).collect();
+    groups.sort_by_key(|group| group.when.is_some());
+    for group in groups {
+        let when = group.when.as_deref();
+        let need = || Need::of_itself(format!("module group {}", group.group));
         for name in &group.required {
             match tree.get(name) {
-                Some(module) => {
-                    order.add(module, Need::of_itself(format!("module group {}", group.group)))?
-                }
+                Some(module) => order.add(module, when, need())?,
                 None if tree.is_built_in(name) => {}
                 None => return Err(ModuleError::Missing { group: group.group.clone(), name: name.clone() }),
             }
+        }
+        for module in group.optional.iter().filter_map(|name| tree.get(name)) {
+            order.add(module, when, need())?;
         }
     }
     Ok(order.modules)
@@ -31,23 +48,23 @@ struct Order<'a> {
     tree: &'a ModuleTree,
     /// Names of the modules that are in `modules` or about to be: soft dependencies may form cycles.
     begun: BTreeSet<&'a str>,
-    modules: Vec<(&'a Module, Need)>,
+    modules: Vec<Loaded<'a>>,
 }
 
 impl<'a> Order<'a> {
-    fn add(&mut self, module: &'a Module, need: Need) -> Result<(), ModuleError> {
+    fn add(&mut self, module: &'a Module, when: Option<&'a str>, need: Need) -> Result<(), ModuleError> {
         if !self.begun.insert(&module.name) {
             return Ok(());
         }
         for needed in self.tree.dependencies(module) {
-            self.add(needed?, Need::by(&module.name, "depends"))?;
+            self.add(needed?, when, Need::by(&module.name, "depends"))?;
         }
         for wanted in self.soft(module, "pre:") {
-            self.add(wanted, Need::by(&module.name, "softdep"))?;
+            self.add(wanted, when, Need::by(&module.name, "softdep"))?;
         }
-        self.modules.push((module, need));
+        self.modules.push(Loaded { module, when, need });
         for wanted in self.soft(module, "post:") {
-            self.add(wanted, Need::by(&module.name, "softdep"))?;
+            self.add(wanted, when, Need::by(&module.name, "softdep"))?;
         }
         Ok(())
     }
@@ -98,17 +115,34 @@ mod tests {
         ModuleTree { version: "6".to_owned(), modules, built_in: ["virtio".to_owned()].into() }
     }
 
-    fn order(required: &[&str]) -> Result<Vec<String>, ModuleError> {
-        let required = required.iter().map(|&name| name.to_owned()).collect();
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    /// Names in order; what has a condition with it.
+    fn order_of(groups: &[ModuleGroup]) -> Result<Vec<String>, ModuleError> {
         let tree = tree();
-        let group = ModuleGroup { group: "test".to_owned(), share: None, required };
+        let modules = load_order(&tree, groups, Share::Virtiofs)?;
+        let name = |loaded: &Loaded<'_>| {
+            [Some(loaded.module.name.as_str()), loaded.when]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" when ")
+        };
+        Ok(modules.iter().map(name).collect())
+    }
+
+    fn order(required: &[&str]) -> Result<Vec<String>, ModuleError> {
+        let group =
+            ModuleGroup { group: "test".to_owned(), required: names(required), ..ModuleGroup::default() };
         let other = ModuleGroup {
             group: "other".to_owned(),
             share: Some(Share::NineP),
-            required: vec!["nowhere".to_owned()],
+            required: names(&["nowhere"]),
+            ..ModuleGroup::default()
         };
-        let modules = load_order(&tree, &[group, other], Share::Virtiofs)?;
-        Ok(modules.iter().map(|(module, _)| module.name.clone()).collect())
+        order_of(&[group, other])
     }
 
     #[test]
@@ -125,5 +159,30 @@ mod tests {
     fn reports_what_does_not_exist() {
         assert!(matches!(order(&["virtiofs"]), Err(ModuleError::Missing { .. })));
         assert!(matches!(order(&["broken"]), Err(ModuleError::Dependency { .. })));
+    }
+
+    #[test]
+    fn optional_modules_may_be_absent_or_built_in() {
+        let optional = names(&["nowhere", "virtio", "zstd"]);
+        assert_eq!(order_of(&[ModuleGroup { optional, ..ModuleGroup::default() }]).unwrap(), ["zstd"]);
+        let optional = names(&["broken"]);
+        assert!(order_of(&[ModuleGroup { optional, ..ModuleGroup::default() }]).is_err());
+    }
+
+    #[test]
+    fn a_condition_holds_for_what_nobody_else_needs() {
+        let conditional = ModuleGroup {
+            when: Some("/sys/bus/ap".to_owned()),
+            optional: names(&["virtio_net", "zstd"]),
+            ..ModuleGroup::default()
+        };
+        let plain = ModuleGroup { required: names(&["failover"]), ..ModuleGroup::default() };
+        let expected = [
+            "failover",
+            "net_failover when /sys/bus/ap",
+            "virtio_net when /sys/bus/ap",
+            "zstd when /sys/bus/ap",
+        ];
+        assert_eq!(order_of(&[conditional, plain]).unwrap(), expected);
     }
 }

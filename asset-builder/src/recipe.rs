@@ -71,15 +71,22 @@ pub(crate) enum KernelFormat {
 }
 
 /// Kernel modules by what they are for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModuleGroup {
     pub(crate) group: String,
     /// Only for bundles whose machine shares the root file system like this.
     #[serde(default)]
     pub(crate) share: Option<Share>,
+    /// A path in the guest's /sys without which the modules are of no use and are not loaded.
+    #[serde(default)]
+    pub(crate) when: Option<String>,
     /// Each one is a file of the kernel package or built into the kernel.
+    #[serde(default)]
     pub(crate) required: Vec<String>,
+    /// The same, but not every kernel has them.
+    #[serde(default)]
+    pub(crate) optional: Vec<String>,
 }
 
 /// How the guest gets the container's root file system; the runtime contract's `Share`.

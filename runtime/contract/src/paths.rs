@@ -23,7 +23,8 @@ pub const INITRD: &str = "initrd";
 /// An empty directory of the asset tree: the proxy mounts a tmpfs there and puts the share below it.
 pub const RUN: &str = "run";
 
-/// In the initrd: one kernel module path a line, in the order in which `init` loads them; `#` starts a comment.
+/// In the initrd: one kernel module path a line, in the order in which `init` loads them; `#` starts a comment. A second path
+/// on the line is a condition: the module is loaded only where it exists.
 pub const INITRD_MODULES: &str = "/etc/modules";
 
 /// Tag of the share (virtiofs or 9p) that carries the container's root file system.
