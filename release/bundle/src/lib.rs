@@ -13,3 +13,5 @@ pub mod signature;
 pub mod tree;
 
 mod dirfd;
+#[cfg(test)]
+mod golden;

@@ -13,6 +13,9 @@ pub mod process;
 pub mod seccomp;
 pub mod vm_config;
 
+#[cfg(test)]
+mod tests;
+
 /// Identifies this build of the contract. `runq` writes it into the VM configuration, `init` sends it first;
 /// `proxy` refuses both when they differ from its own.
 pub const BUILD_ID: &str = env!("RUNQ_BUILD_ID");
