@@ -3,7 +3,7 @@
 use super::*;
 use crate::deb::{Member, MemberKind};
 use crate::elf::fixture;
-use crate::recipe::Architecture;
+use crate::recipe::{Architecture, ElfData, ElfMachine};
 
 /// Packages that are loaded one after the other.
 struct Shelf {
@@ -98,4 +98,25 @@ fn reports_what_is_missing_and_who_needs_it() {
     assert!(matches!(closure(&mut foreign, &rules(), &qemu), Err(ClosureError::Interpreter { .. })));
     let absent = closure(&mut foreign, &rules(), &[root("usr/bin/other")]);
     assert!(matches!(absent, Err(ClosureError::Missing { .. })));
+}
+
+#[test]
+fn a_file_of_another_machine_or_byte_order_ends_the_build() {
+    let foreign = [
+        (ElfMachine::S390x, ElfData::Big),
+        (ElfMachine::S390x, ElfData::Little),
+        (ElfMachine::X86_64, ElfData::Big),
+    ];
+    for what in foreign {
+        let wrong = |path: &str| {
+            let content = fixture::elf(what, None, &[], None).into();
+            Member { path: path.to_owned(), kind: MemberKind::File { content, executable: true } }
+        };
+        let qemu = [root("usr/bin/qemu")];
+        let program = closure(&mut shelf(wrong("usr/bin/qemu")), &rules(), &qemu);
+        assert!(matches!(program, Err(ClosureError::Elf { .. })), "{what:?}");
+        let mut library = shelf(elf("usr/bin/qemu", None, &["libz.so.1"], None));
+        library.packages = vec![("libz", vec![wrong("usr/lib/x86_64-linux-gnu/libz.so.1")])];
+        assert!(matches!(closure(&mut library, &rules(), &qemu), Err(ClosureError::Elf { .. })), "{what:?}");
+    }
 }
