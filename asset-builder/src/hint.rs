@@ -106,6 +106,9 @@ fn of_image(error: &BaseImageError) -> Option<&'static str> {
         BaseImageError::Registry(RegistryError::Manifest { .. } | RegistryError::Blob { .. }) => Some(
             "check name, tag and network; a registry that speaks plain HTTP needs --insecure-registry HOST",
         ),
+        BaseImageError::Registry(RegistryError::Body { .. } | RegistryError::Mismatch { .. }) => Some(
+            "the registry, or something on the way, gives other bytes: try again, or ask who runs the registry",
+        ),
         BaseImageError::NoImage { .. } => Some("name an image that has this architecture, or none"),
         _ => None,
     }

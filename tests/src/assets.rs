@@ -19,6 +19,7 @@ pub struct Build {
     recipe: PathBuf,
     mirror: String,
     options: Vec<String>,
+    docker_config: Option<PathBuf>,
 }
 
 impl Build {
@@ -28,13 +29,26 @@ impl Build {
     /// When there is no place for temporary files.
     pub fn new(recipe: &Path, mirror: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        Ok(Self { dir, recipe: recipe.to_owned(), mirror: mirror.to_owned(), options: Vec::new() })
+        Ok(Self {
+            dir,
+            recipe: recipe.to_owned(),
+            mirror: mirror.to_owned(),
+            options: Vec::new(),
+            docker_config: None,
+        })
     }
 
     /// Adds options, as on the command line.
     #[must_use]
     pub fn options(mut self, options: &[&str]) -> Self {
         self.options.extend(options.iter().map(|option| (*option).to_owned()));
+        self
+    }
+
+    /// Takes credentials from the config.json of this directory.
+    #[must_use]
+    pub fn docker_config(mut self, dir: &Path) -> Self {
+        self.docker_config = Some(dir.to_owned());
         self
     }
 
@@ -79,6 +93,9 @@ impl Build {
                 .arg(bundle::secret_key()?),
         };
         build.arg("-o").arg(self.path(output)).args(&self.options);
+        if let Some(dir) = &self.docker_config {
+            build.env("DOCKER_CONFIG", dir);
+        }
         Ok(build)
     }
 

@@ -24,6 +24,7 @@ pub mod images;
 pub mod installation;
 pub mod installer_bench;
 pub mod link;
+pub mod oci_layout;
 pub mod open_pgp;
 pub mod registry;
 pub mod report;

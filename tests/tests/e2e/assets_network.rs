@@ -1,9 +1,10 @@
-//! The asset builder and its surroundings: builders share a cache, and none of it needs root, runs
+//! The asset builder and its surroundings: what breaks off goes on, builders share a cache, and none of it needs root, runs
 //! anything or, once all is cached and locked, needs a network. Against the test's Ubuntu archive on loopback.
 
 use anyhow::Result;
 use runq_tests::assets::Build;
 use runq_tests::command;
+use runq_tests::http_server::Answer;
 use runq_tests::ubuntu_archive::UbuntuArchive;
 use std::process::Command;
 use std::thread;
@@ -12,6 +13,29 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(300);
 /// `nobody`, as everywhere.
 const NOBODY: u32 = 65_534;
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn interrupted_download_goes_on_where_it_broke() -> Result<()> {
+    let archive = UbuntuArchive::serve()?;
+    let build = Build::new(&archive.recipe(&archive.fingerprint)?, &archive.mirror())?;
+    let path = archive.deb("seabios")?;
+    archive.server.answer(&path, [Answer::Cut(100_000), Answer::File]);
+    // The next package ends the build: it is not what this test is about.
+    archive.server.answer(&archive.deb("libc6")?, [Answer::Status(404)]);
+    build.refuses(&["libc6", "404"], &[])?;
+    let starts: Vec<_> = archive
+        .server
+        .requests()
+        .into_iter()
+        .filter(|request| request.path == path)
+        .map(|request| request.range_start)
+        .collect();
+    assert_eq!(starts, [None, Some(100_000)], "the second request asks for the rest");
+    let good = fs_err::read(archive.root().join(path.trim_start_matches('/')))?;
+    assert!(build.cached()?.contains(&good), "the halves were not joined");
+    Ok(())
+}
 
 /// One build as `nobody`, with what it executes in `trace`.
 fn traced(build: &Build, output: &str) -> Result<Command> {

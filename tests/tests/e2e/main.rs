@@ -4,6 +4,7 @@
 //! `RUNQ_TEST_RUNTIME` names the runtime under test (`runq` when absent), `RUNQ_TEST_IMAGE` an image with busybox for it.
 
 mod air_gap;
+mod assets_base_image;
 mod assets_network;
 mod assets_refusals;
 mod assets_ubuntu;
