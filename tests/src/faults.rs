@@ -2,7 +2,7 @@
 //! program is the one that is shipped. On the host; trusts strace.
 
 use crate::command::{self, Finished};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -98,16 +98,6 @@ pub fn run(command: &Command, point: &Point, fault: Fault, log: &Path) -> Result
     };
     let inject = format!("{}:{what}:when={}", point.call, point.number);
     traced(command, log, &["--trace", &point.call, "--inject", &inject])
-}
-
-/// Runs a command and gives the log of the calls with all their data, in hexadecimal.
-///
-/// # Errors
-/// When strace or the command fails.
-pub fn log_with_data(command: &Command, log: &Path) -> Result<String> {
-    let finished = traced(command, log, &["-y", "-xx", "-s", "1000000", "--trace", &CHANGING.join(",")])?;
-    ensure!(finished.code == 0, "the run to record failed: {}", finished.stderr_text());
-    fs_err::read_to_string(log).context("strace wrote no log")
 }
 
 fn traced(command: &Command, log: &Path, options: &[&str]) -> Result<Finished> {
