@@ -84,7 +84,7 @@ pub(crate) fn qemu_args(machine: &Machine, hardware: &Hardware, devices: &Device
         args.drive(suffix, number, drive);
     }
     if let Some(uuid) = &hardware.ap_uuid {
-        args.option("-device", format!("vfio-ap,sysfsdev=/sys/bus/mdev/devices/{uuid}"));
+        args.option("-device", format!("vfio-ap,sysfsdev=/sys/devices/vfio_ap/matrix/{uuid}"));
     }
     for (number, net) in devices.nets.iter().enumerate() {
         let vhost = net.vhost.map_or_else(|| "off".to_owned(), |fd| format!("on,vhostfd={fd}"));

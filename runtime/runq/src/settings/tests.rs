@@ -71,6 +71,35 @@ fn refuses_everything_out_of_bounds() {
 }
 
 #[test]
+fn an_ap_device_is_a_uuid_and_nothing_else() {
+    let allowed = |value| {
+        with(&[("allow", "apuuid"), ("apuuid", value)], &[]).map(|settings| settings.hardware.ap_uuid)
+    };
+    let upper = "4B0518FD-9237-493F-93C8-C5597F8006A3";
+    let lower = "4b0518fd-9237-493f-93c8-c5597f8006a3";
+    assert_eq!(allowed(upper), Ok(Some(lower.to_owned())), "sysfs spells it in lower case");
+    for wrong in [
+        "",
+        "4b0518fd9237493f93c8c5597f8006a3",
+        "4b0518fd-9237-493f-93c8-c5597f8006a",
+        "4b0518fd-9237-493f-93c8-c5597f8006ag",
+        "4b0518fd-9237-493f-93c8-c5597f8006a3,x=y",
+        "../../../../../../../etc-a-b-c-passwd",
+    ] {
+        let error = allowed(wrong).unwrap_err();
+        assert!(
+            error.starts_with(&format!("--apuuid={wrong}: expected the UUID of a mediated device")),
+            "{error}"
+        );
+    }
+    assert!(
+        with(&[], &["RUNQ_APUUID=4b0518fd-9237-493f-93c8-c5597f8006a3"])
+            .unwrap_err()
+            .contains("--allow apuuid")
+    );
+}
+
+#[test]
 fn an_image_cannot_do_what_only_an_admin_may() {
     let error = with(&[("accel", "kvm")], &["RUNQ_ACCEL=tcg"]).unwrap_err();
     assert_eq!(

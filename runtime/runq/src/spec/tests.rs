@@ -152,6 +152,21 @@ fn vhost_goes_with_kvm_where_the_host_has_it() {
 }
 
 #[test]
+fn qemu_may_open_the_nodes_of_an_ap_device() {
+    let vfio = vec![("/dev/vfio/vfio".to_owned(), (10, 196)), ("/dev/vfio/7".to_owned(), (511, 0))];
+    let host = Host { vfio, ..host() };
+    let linux =
+        rewrite(read("plain.json"), &Settings::default(), &host, ("id", None)).unwrap().spec["linux"].take();
+    for (path, (major, minor)) in &host.vfio {
+        let numbers = |item: &&Value| item["major"] == *major && item["minor"] == *minor;
+        let node = linux["devices"].as_array().unwrap().iter().find(numbers).unwrap();
+        assert_eq!((&node["path"], &node["fileMode"]), (&json!(path), &json!(0o666)), "QEMU is no root");
+        let rule = linux["resources"]["devices"].as_array().unwrap().iter().find(numbers).unwrap();
+        assert_eq!(rule["allow"], true);
+    }
+}
+
+#[test]
 fn a_device_that_the_user_asked_for_is_open_to_qemu() {
     let mut spec = read("plain.json");
     spec["linux"]["devices"] = json!([
