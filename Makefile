@@ -78,11 +78,13 @@ test: deps check unit ## everything; the sandbox is up for the end-to-end tests 
 	$(MAKE) unit-s390x
 
 # Not those that are about the installer or the host alone, nor those whose programs are of this machine.
-FOREIGN := exit_code output signals terminal volume read_only network parallel dns identity --skip a_debian_image --skip assets_
+FOREIGN := exit_code:: output:: signals:: terminal:: volume:: read_only:: network:: parallel:: dns:: identity:: --skip a_debian_image --skip assets_
 test-foreign: build ## end-to-end tests of an s390x guest on this machine, emulated
 	$(MAKE) build ARCH=s390x
-	RUNQ_SANDBOX=$(TARGET)/sandbox-foreign $(SANDBOX) run --distro debian --accel tcg --guest s390x -- \
-		env RUNQ_TEST_RUNTIME=runq-s390x RUNQ_TEST_IMAGE=busybox-s390x $(E2E) $(FOREIGN)
+	RUNQ_SANDBOX=$(TARGET)/sandbox-foreign $(SANDBOX) run --distro debian --accel tcg --guest s390x -- $(MAKE) e2e-foreign
+
+e2e-foreign: ## the same in a sandbox that is up and has such a guest (FOREIGN=name for some)
+	RUNQ_TEST_RUNTIME=runq-s390x RUNQ_TEST_IMAGE=busybox-s390x $(E2E) $(FOREIGN)
 
 test-s390x-host: build ## an s390x machine, emulated, that adopts a copied tree and runs a container
 	$(MAKE) build ARCH=s390x
@@ -110,8 +112,9 @@ demo: build ## the sandbox, and two VMs that talk
 soak: build ## 500 containers one by one and 20 at once: nothing is left
 	RUNQ_SANDBOX=$(TARGET)/sandbox-soak $(SANDBOX) soak --distro debian --accel tcg
 
-bench: build ## start-up times and throughput
-	$(SANDBOX) bench --distro $(DISTRO) --accel $(ACCEL)
+bench: build ## start-up times and throughput; with GUEST=s390x also those of an emulated guest
+	$(if $(GUEST),$(MAKE) build ARCH=$(GUEST))
+	$(SANDBOX) bench --distro $(DISTRO) --accel $(ACCEL) $(if $(GUEST),--guest $(GUEST))
 
 clean: sandbox-down ## remove what was built
 	cargo clean

@@ -40,16 +40,6 @@ const PACKAGES: [&str; 14] = [
     "util-linux",
 ];
 
-/// What the machine finds its disk with, in the order of loading.
-const MODULES: [&str; 6] = [
-    "crypto/crc32c_generic",
-    "lib/crc16",
-    "fs/mbcache",
-    "fs/jbd2/jbd2",
-    "fs/ext4/ext4",
-    "drivers/block/virtio_blk",
-];
-
 /// The machine's files, in a directory that is given.
 #[derive(Debug)]
 pub struct S390xHost {
@@ -110,8 +100,6 @@ impl S390xHost {
             "-L",
             &at("usr/share/qemu"),
         ]);
-        // QEMU 7.2 emulates memory barriers only where several CPUs are possible, and loses an interrupt now and then without.
-        qemu.args(["-smp", "1,maxcpus=2"]);
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"]);
         qemu.args(["-kernel", &at("kernel"), "-initrd"]).arg(self.dir.join("initrd"));
         qemu.args(["-append", "console=ttysclp0 panic=-1 net.ifnames=0 loglevel=4"]);
@@ -161,24 +149,14 @@ impl S390xHost {
 
     fn make_initrd(&self) -> Result<()> {
         let dir = self.dir.join("initrd-files");
-        for sub in ["bin", "dev", "modules", "root"] {
+        for sub in ["bin", "dev", "lib", "proc", "root"] {
             fs_err::create_dir_all(dir.join(sub))?;
         }
         fs_err::copy(self.root().join("usr/bin/busybox"), dir.join("bin/busybox"))?;
         write_program(&dir.join("init"), include_str!("s390x_host/initrd-init.sh"))?;
-        let modules = self.dir.join("staged/qemu/lib/modules");
-        let version = fs_err::read_dir(&modules)?.next().context("no modules in the bundle")??.path();
-        let mut order = String::new();
-        for module in MODULES {
-            let name = format!("{}.ko", module.rsplit('/').next().unwrap_or(module));
-            fs_err::copy(
-                version.join("kernel").join(module).with_extension("ko"),
-                dir.join("modules").join(&name),
-            )?;
-            order.push_str(&name);
-            order.push('\n');
-        }
-        fs_err::write(dir.join("modules/order"), order)?;
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(self.dir.join("staged/qemu/lib/modules")).arg(dir.join("lib"));
+        command::output(&mut copy, PREPARATION_LIMIT)?;
         let mut cpio = Command::new("sh");
         cpio.current_dir(&dir).args(["-ec", "find . | busybox cpio -o -H newc > ../initrd"]);
         command::output(&mut cpio, PREPARATION_LIMIT).map(drop)

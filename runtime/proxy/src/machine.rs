@@ -13,11 +13,8 @@ pub(crate) struct Machine {
     pub(crate) qemu: String,
     /// How the container's root file system is shared.
     pub(crate) share: Share,
-    /// Path of virtiofsd, relative to the asset tree.
+    /// Path of virtiofsd, that in Rust, relative to the asset tree.
     pub(crate) virtiofsd: String,
-    /// How it wants its options.
-    #[serde(default)]
-    pub(crate) virtiofsd_dialect: VirtiofsdDialect,
     /// Where QEMU looks for firmware (`-L`), relative to the asset tree.
     pub(crate) firmware_dirs: Vec<String>,
     /// `-machine` type.
@@ -46,17 +43,6 @@ pub(crate) struct Machine {
     pub(crate) net_device_options: Vec<String>,
     /// Kernel command line, word by word.
     pub(crate) kernel_command_line: Vec<String>,
-}
-
-/// The implementations of virtiofsd.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum VirtiofsdDialect {
-    /// A project of its own, since 2022.
-    #[default]
-    Rust,
-    /// A part of QEMU before version 8.
-    C,
 }
 
 impl Machine {

@@ -2,7 +2,7 @@
 //! capabilities of the container; parses requests of the guest, so it is confined and nothing depends on it
 //! staying honest.
 
-use crate::machine::{Machine, VirtiofsdDialect};
+use crate::machine::Machine;
 use crate::share;
 use anyhow::Context;
 use runq_sys::capabilities::Rights;
@@ -28,7 +28,9 @@ pub(crate) fn start(machine: &Machine) -> anyhow::Result<(Child, OwnedFd)> {
     let mut command = Command::new(&program);
     command
         .arg(format!("--fd={}", listener.as_raw_fd()))
-        .args(options(machine.virtiofsd_dialect))
+        .arg(format!("--shared-dir={}", share::ROOT))
+        .args(["--sandbox=chroot", "--cache=auto", "--xattr", "--announce-submounts"])
+        .args(["--inode-file-handles=prefer", "--log-level=error"])
         .args(["--rlimit-nofile=0", "--thread-pool-size=0"])
         .env_clear()
         .stdin(Stdio::null())
@@ -39,39 +41,6 @@ pub(crate) fn start(machine: &Machine) -> anyhow::Result<(Child, OwnedFd)> {
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
     Ok((child, OwnedFd::from(connection)))
-}
-
-/// What the two implementations spell differently.
-fn options(dialect: VirtiofsdDialect) -> Vec<String> {
-    match dialect {
-        VirtiofsdDialect::Rust => {
-            let mut options = vec![format!("--shared-dir={}", share::ROOT)];
-            options.extend(
-                [
-                    "--sandbox=chroot",
-                    "--cache=auto",
-                    "--xattr",
-                    "--announce-submounts",
-                    "--inode-file-handles=prefer",
-                    "--log-level=error",
-                ]
-                .map(str::to_owned),
-            );
-            options
-        }
-        VirtiofsdDialect::C => {
-            let source = format!("source={}", share::ROOT);
-            let values = [
-                source.as_str(),
-                "sandbox=chroot",
-                "cache=auto",
-                "xattr",
-                "announce_submounts",
-                "log_level=err",
-            ];
-            values.iter().flat_map(|value| ["-o".to_owned(), (*value).to_owned()]).collect()
-        }
-    }
 }
 
 /// virtiofsd holds a descriptor for every inode that the guest knows: give it all that the hard limit allows.
