@@ -58,6 +58,22 @@ pub fn run(docker: &Docker, prefix: &Path, accel: &str) -> Result<String> {
     Ok(text)
 }
 
+/// Measures the start of an emulated guest of another architecture, beside bare QEMU with the same kernel and initrd.
+///
+/// # Errors
+/// When a run fails.
+pub fn run_foreign(docker: &Docker, prefix: &Path, guest: &str) -> Result<String> {
+    report::step(format_args!("bench: medians of {RUNS}, an emulated guest of {guest}"));
+    let (runtime, image) = (format!("runq-{guest}"), format!("busybox-{guest}"));
+    let boots = (0..RUNS).map(|_| Ok(bare_qemu::boot(prefix, "tcg", LIMIT)?.as_secs_f64()));
+    let bare = median(boots.collect::<Result<_>>()?)?;
+    let starts = (0..RUNS).map(|_| figures::start_of(docker, &runtime, &image));
+    let start = median(starts.collect::<Result<_>>()?)?;
+    Ok(format!(
+        "docker run --rm --runtime {runtime} {image} true: {start:.2} s; bare QEMU until the first line of init: {bare:.2} s\n"
+    ))
+}
+
 fn table(runtimes: &[&str], rows: &[Row]) -> Result<String> {
     let mut text = format!("{:<42}{:<9}", "", "");
     for runtime in runtimes {

@@ -67,6 +67,12 @@ impl Sandbox {
         self.dir.join("var/lib/runq")
     }
 
+    /// Where runq for a guest of another architecture is installed.
+    #[must_use]
+    pub fn foreign_prefix(&self, guest: &str) -> PathBuf {
+        self.dir.join("var/lib").join(format!("runq-{guest}"))
+    }
+
     /// The control group of all its containers.
     ///
     /// # Errors
@@ -118,10 +124,9 @@ impl Sandbox {
     /// # Errors
     /// When runq-install refuses.
     pub fn install_foreign(&self, bundle: &Bundle, guest: &str) -> Result<()> {
-        let name = format!("runq-{guest}");
-        let prefix = self.dir.join("var/lib").join(&name);
-        let mut install = runq_install(&format!("{}+{guest}", workspace::ARCH), bundle, &prefix);
-        command::show(self.register(&mut install, &name, "tcg"))
+        let arch = format!("{}+{guest}", workspace::ARCH);
+        let mut install = runq_install(&arch, bundle, &self.foreign_prefix(guest));
+        command::show(self.register(&mut install, &format!("runq-{guest}"), "tcg"))
     }
 
     fn register<'a>(&self, install: &'a mut Command, name: &str, accel: &str) -> &'a mut Command {

@@ -47,8 +47,13 @@ pub(super) const FIGURES: [Figure; 12] = [
 const MEBIBYTES: u32 = 64;
 
 fn start(docker: &Docker, runtime: &str) -> Result<f64> {
+    start_of(docker, runtime, "busybox")
+}
+
+/// Seconds of a container that does nothing.
+pub(super) fn start_of(docker: &Docker, runtime: &str, image: &str) -> Result<f64> {
     let begin = Instant::now();
-    run(docker, &["--rm", "--runtime", runtime, "busybox", "true"])?;
+    run(docker, &["--rm", "--runtime", runtime, image, "true"])?;
     Ok(begin.elapsed().as_secs_f64())
 }
 
