@@ -18,6 +18,7 @@ const EXAMPLES: &str = "Examples:
   runq-assets keygen -o release
   runq-assets build --arch x86_64 --distro ubuntu --binaries target/dist/x86_64 --key release.key -o runq.tar.zst
   runq-assets build --arch x86_64 --arch s390x --distro debian --binaries target/dist --key release.key -o .
+  runq-assets build --arch x86_64 --arch s390x --recipe 'recipes/{arch}.toml' --binaries target/dist --key release.key -o .
   runq-assets build --arch s390x --host x86_64 --distro debian --binaries target/dist --key release.key -o .
   runq-assets lock --arch x86_64 --distro debian
   runq-assets fetch --arch x86_64 --distro debian --locked
@@ -69,9 +70,9 @@ pub(crate) struct SourceArgs {
     /// Distribution whose recipe for the architecture is compiled in.
     #[arg(long, default_value = "ubuntu", conflicts_with = "recipe")]
     pub(crate) distro: String,
-    /// Use the recipe in a file instead.
+    /// Use the recipe in a file instead; {arch} in its path stands for the architecture.
     #[arg(long, value_name = "FILE")]
-    pub(crate) recipe: Option<PathBuf>,
+    pub(crate) recipe: Option<String>,
     /// Base image: a reference (docker.io/library/ubuntu:24.04, name@sha256:…), an OCI layout directory, an archive of
     /// docker save, or none. Packages that it has installed in the wanted version are taken from it.
     #[arg(long, value_name = "IMAGE", default_value = "none")]

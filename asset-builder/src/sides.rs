@@ -49,7 +49,7 @@ impl Sides {
             host: side(host)?,
             guest: side(arch)?,
             distro: args.distro.clone(),
-            recipe_file: args.recipe.clone(),
+            recipe_file: recipe_file(args, arch),
             allow_older: args.allow_older,
         })
     }
@@ -106,10 +106,15 @@ impl Sides {
     }
 }
 
+/// The file of the recipe for an architecture, when there is one.
+fn recipe_file(args: &SourceArgs, arch: &str) -> Option<PathBuf> {
+    args.recipe.as_ref().map(|path| path.replace("{arch}", arch).into())
+}
+
 /// The recipe with the mirrors that the command line names.
 fn recipe(args: &SourceArgs, arch: &str) -> anyhow::Result<Recipe> {
-    let mut recipe = match &args.recipe {
-        Some(path) => Recipe::read(path)?,
+    let mut recipe = match recipe_file(args, arch) {
+        Some(path) => Recipe::read(&path)?,
         None => Recipe::load(arch, &args.distro)?,
     };
     for mirror in &args.mirror {

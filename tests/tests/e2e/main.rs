@@ -5,6 +5,7 @@
 
 mod air_gap;
 mod assets_base_image;
+mod assets_both;
 mod assets_network;
 mod assets_refusals;
 mod assets_ubuntu;
