@@ -8,7 +8,8 @@ use crate::provenance::InitrdModule;
 use crate::recipe::{ModuleGroup, Share};
 use crate::tree::Tree;
 
-/// Where `init` finds the list of modules, relative to the root: the runtime contract's `INITRD_MODULES`.
+/// Where `init` finds the list of modules, relative to the root: the runtime contract's `INITRD_MODULES`. With the name of a
+/// share behind it, those that only this share needs.
 const MODULE_LIST: &str = "etc/modules";
 
 /// The archive, and which modules it has.
@@ -24,7 +25,6 @@ pub(crate) fn build(
     modules: &ModuleTree,
     (groups, share): (&[ModuleGroup], Share),
 ) -> Result<Initrd, ModuleError> {
-    let order = module_closure::load_order(modules, groups, share)?;
     let folder = format!("lib/modules/{}", modules.version);
 
     let mut cpio = Cpio::new();
@@ -33,18 +33,24 @@ pub(crate) fn build(
     }
     cpio.character_device("dev/console", 0o600, (5, 1));
     cpio.file("init", 0o755, init);
-    let mut list = String::new();
-    for Loaded { module, when, .. } in &order {
-        let source = format!("usr/{folder}/{}", module.path);
-        let missing = || ModuleError::NoFile { path: source.clone() };
-        let content = kernel_modules::decompress(&source, tree.file(&source).ok_or_else(missing)?)?;
-        let path = format!("{folder}/{}.ko", module.name);
-        cpio.file(&path, 0o644, &content);
-        let condition = when.map(|when| [" ", when]).unwrap_or_default();
-        list.extend(["/", &path].into_iter().chain(condition).chain(["\n"]));
+    let mut packed: Vec<InitrdModule> = Vec::new();
+    for (share, loaded) in module_closure::lists(modules, groups, share.choices())? {
+        let mut lines = String::new();
+        for Loaded { module, when, need } in loaded {
+            let path = format!("{folder}/{}.ko", module.name);
+            let condition = when.map(|when| [" ", when]).unwrap_or_default();
+            lines.extend(["/", &path].into_iter().chain(condition).chain(["\n"]));
+            if packed.iter().any(|packed| packed.name == module.name) {
+                continue;
+            }
+            let source = format!("usr/{folder}/{}", module.path);
+            let missing = || ModuleError::NoFile { path: source.clone() };
+            let content = kernel_modules::decompress(&source, tree.file(&source).ok_or_else(missing)?)?;
+            cpio.file(&path, 0o644, &content);
+            packed.push(InitrdModule { name: module.name.clone(), need });
+        }
+        let behind = share.map(|share| format!(".{}", share.name())).unwrap_or_default();
+        cpio.file(&format!("{MODULE_LIST}{behind}"), 0o644, lines.as_bytes());
     }
-    cpio.file(MODULE_LIST, 0o644, list.as_bytes());
-    let module = |loaded: Loaded<'_>| InitrdModule { name: loaded.module.name.clone(), need: loaded.need };
-    let modules = order.into_iter().map(module);
-    Ok(Initrd { bytes: cpio.finish(), modules: modules.collect() })
+    Ok(Initrd { bytes: cpio.finish(), modules: packed })
 }

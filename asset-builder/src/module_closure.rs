@@ -16,16 +16,38 @@ pub(crate) struct Loaded<'a> {
     pub(crate) need: Need,
 }
 
-/// The modules of all groups that go with the share, with what they need; each comes after what it needs. What is built in
-/// is left out, and what the kernel lacks of the optional ones. Groups with a condition come last, so that what others need, too, is loaded in any case.
-pub(crate) fn load_order<'a>(
+/// For guests of this share, or for all.
+pub(crate) type ModuleList<'a> = (Option<Share>, Vec<Loaded<'a>>);
+
+/// What every guest loads, and for each share what only that one needs besides.
+pub(crate) fn lists<'a>(
     tree: &'a ModuleTree,
     groups: &'a [ModuleGroup],
-    share: Share,
+    shares: &[Share],
+) -> Result<Vec<ModuleList<'a>>, ModuleError> {
+    let common = load_order(tree, groups, None)?;
+    let is_common =
+        |module: &Module| common.iter().any(|it| it.when.is_none() && it.module.name == module.name);
+    let mut lists = Vec::new();
+    for share in shares {
+        let mut own = load_order(tree, groups, Some(*share))?;
+        own.retain(|loaded| loaded.when.is_none() && !is_common(loaded.module));
+        lists.push((Some(*share), own));
+    }
+    lists.insert(0, (None, common));
+    Ok(lists)
+}
+
+/// The modules of the groups that go with any share and with this one, with what they need; each comes after what it needs. What is built in
+/// is left out, and what the kernel lacks of the optional ones. Groups with a condition come last, so that what others need, too, is loaded in any case.
+fn load_order<'a>(
+    tree: &'a ModuleTree,
+    groups: &'a [ModuleGroup],
+    share: Option<Share>,
 ) -> Result<Vec<Loaded<'a>>, ModuleError> {
     let mut order = Order { tree, begun: BTreeSet::new(), modules: Vec::new() };
     let mut groups: Vec<_> =
-        groups.iter().filter(|group| group.share.is_none_or(|wanted| wanted == share)).collect();
+        groups.iter().filter(|group| group.share.is_none() || group.share == share).collect();
     groups.sort_by_key(|group| group.when.is_some());
     for group in groups {
         let when = group.when.as_deref();
@@ -122,7 +144,7 @@ mod tests {
     /// Names in order; what has a condition with it.
     fn order_of(groups: &[ModuleGroup]) -> Result<Vec<String>, ModuleError> {
         let tree = tree();
-        let modules = load_order(&tree, groups, Share::Virtiofs)?;
+        let modules = load_order(&tree, groups, Some(Share::Virtiofs))?;
         let name = |loaded: &Loaded<'_>| {
             [Some(loaded.module.name.as_str()), loaded.when]
                 .into_iter()
@@ -184,5 +206,35 @@ mod tests {
             "zstd when /sys/bus/ap",
         ];
         assert_eq!(order_of(&[conditional, plain]).unwrap(), expected);
+    }
+
+    #[test]
+    fn each_share_has_what_only_it_needs() {
+        let group = |share, required: &[&str], when: Option<&str>| ModuleGroup {
+            share,
+            required: names(required),
+            when: when.map(str::to_owned),
+            ..ModuleGroup::default()
+        };
+        let groups = [
+            group(Some(Share::NineP), &["virtio_net", "zstd"], None),
+            group(Some(Share::Virtiofs), &["btrfs"], None),
+            group(None, &["failover"], None),
+            group(None, &["zstd"], Some("/sys/bus/ap")),
+        ];
+        let tree = tree();
+        let lists = lists(&tree, &groups, &[Share::Virtiofs, Share::NineP]).unwrap();
+        let found: Vec<_> = lists
+            .iter()
+            .map(|(share, list)| {
+                (*share, list.iter().map(|loaded| loaded.module.name.as_str()).collect::<Vec<_>>().join(" "))
+            })
+            .collect();
+        let expected = [
+            (None, "failover zstd"),
+            (Some(Share::Virtiofs), "crc32c_generic btrfs zstd"),
+            (Some(Share::NineP), "net_failover virtio_net zstd"),
+        ];
+        assert_eq!(found, expected.map(|(share, list)| (share, list.to_owned())));
     }
 }

@@ -75,7 +75,7 @@ pub(crate) enum KernelFormat {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModuleGroup {
     pub(crate) group: String,
-    /// Only for bundles whose machine shares the root file system like this.
+    /// Only for guests that get the root file system like this.
     #[serde(default)]
     pub(crate) share: Option<Share>,
     /// A path in the guest's /sys without which the modules are of no use and are not loaded.
@@ -98,6 +98,23 @@ pub(crate) enum Share {
     /// Served by QEMU, little-endian everywhere.
     #[serde(rename = "9p")]
     NineP,
+}
+
+impl Share {
+    /// What a guest can be asked to use when its machine shares like this. Every QEMU serves 9p itself.
+    pub(crate) fn choices(self) -> &'static [Self] {
+        match self {
+            Self::Virtiofs => &[Self::Virtiofs, Self::NineP],
+            Self::NineP => &[Self::NineP],
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Virtiofs => "virtiofs",
+            Self::NineP => "9p",
+        }
+    }
 }
 
 /// A distribution for an architecture.

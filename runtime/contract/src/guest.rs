@@ -36,6 +36,8 @@ pub struct Guest {
     pub sigusr: bool,
     /// The entrypoint's environment is written to `/.runqenv`.
     pub runqenv: bool,
+    /// What the guest keeps of the share when that is [`Share::NineP`].
+    pub nine_p_cache: NinePCache,
     /// When present, `/etc/resolv.conf` of the guest is made from it instead of from Docker's.
     pub dns: Option<Dns>,
 }
@@ -54,8 +56,8 @@ pub struct GuestMount {
     pub options: Vec<String>,
 }
 
-/// The protocol that carries the container's root file system, under the tag [`crate::paths::ROOT_TAG`]. A property of the
-/// bundle: FUSE is in the guest's byte order, so virtiofs needs a host of the same; 9p is little-endian everywhere.
+/// The protocol that carries the container's root file system, under the tag [`crate::paths::ROOT_TAG`]. Each bundle has one
+/// by default: FUSE is in the guest's byte order, so virtiofs needs a host of the same; 9p is little-endian everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Share {
     /// FUSE over virtio, served by virtiofsd.
@@ -64,6 +66,51 @@ pub enum Share {
     /// 9P2000.L over virtio, served by QEMU.
     #[serde(rename = "9p")]
     NineP,
+}
+
+impl Share {
+    /// As the user and the guest's kernel call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Virtiofs => "virtiofs",
+            Self::NineP => "9p",
+        }
+    }
+}
+
+/// Cache modes of the kernel's 9p client (kernel documentation, "v9fs: Plan 9 Resource Sharing for Linux").
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NinePCache {
+    /// Nothing; files cannot be mapped to be written.
+    None,
+    /// Data of open files, to read ahead.
+    Readahead,
+    /// Data of open files, so that files can be mapped.
+    #[default]
+    Mmap,
+    /// Data and names, without asking whether the host has changed them.
+    Loose,
+    /// The same, and on a local disk where there is a cache daemon.
+    Fscache,
+}
+
+impl NinePCache {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::None, Self::Readahead, Self::Mmap, Self::Loose, Self::Fscache];
+
+    /// The kernel's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Readahead => "readahead",
+            Self::Mmap => "mmap",
+            Self::Loose => "loose",
+            Self::Fscache => "fscache",
+        }
+    }
 }
 
 /// Resolver configuration.

@@ -1,5 +1,7 @@
 //! The few paths that two of the programs must agree on.
 
+use crate::guest::Share;
+
 /// Where `runq` bind-mounts the asset tree (`qemu/` of the installed version), read-only, in the container.
 pub const ASSETS: &str = "/.runq-assets";
 
@@ -26,6 +28,12 @@ pub const RUN: &str = "run";
 /// In the initrd: one kernel module path a line, in the order in which `init` loads them; `#` starts a comment. A second path
 /// on the line is a condition: the module is loaded only where it exists.
 pub const INITRD_MODULES: &str = "/etc/modules";
+
+/// The same for the modules of one share, of which the guest needs only one.
+#[must_use]
+pub fn share_modules(share: Share) -> String {
+    format!("{INITRD_MODULES}.{}", share.name())
+}
 
 /// Tag of the share (virtiofs or 9p) that carries the container's root file system.
 pub const ROOT_TAG: &str = "runq-root";

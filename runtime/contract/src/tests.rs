@@ -6,7 +6,7 @@ use crate::channel::{
     decode, encode, payload_bytes,
 };
 use crate::disk::{Cache, Disk, Drive, FileSystem, Format, RootDisk};
-use crate::guest::{Dns, Guest, GuestMount, Share};
+use crate::guest::{Dns, Guest, GuestMount, NinePCache, Share};
 use crate::network::{Address, Interface, MacAddress, Network, Route};
 use crate::process::{Capabilities, Process, ProcessId, Rlimit, User};
 use crate::seccomp::{Instruction, Seccomp};
@@ -47,6 +47,7 @@ fn guest() -> Guest {
         root_disk: Some(RootDisk { disk: 0x0102, exclude: texts(&["/proc"]), read_only: false }),
         sigusr: true,
         runqenv: true,
+        nine_p_cache: NinePCache::Loose,
         dns: Some(Dns {
             servers: texts(&["192.0.2.1", "2001:db8::1"]),
             options: texts(&["ndots:1"]),
@@ -102,6 +103,7 @@ fn vm_config() {
             nested: true,
             ap_uuid: Some("f81d4fae-7dec-11d0-a765-00a0c91e6bf6".to_owned()),
         },
+        share: Share::Virtiofs,
         drives: vec![Drive { cache: Cache::Writeback, format: Format::Raw, read_only: true }],
         no_exec: true,
         guest: guest(),

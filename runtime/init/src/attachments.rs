@@ -34,12 +34,11 @@ pub(crate) fn collect(guest: &Guest) -> anyhow::Result<Vec<Attachment>> {
     Ok(found)
 }
 
-/// With a root of the container's own nothing of the share is seen; otherwise a guest's mount covers what is below it. The
-/// host's /dev is not part of the share.
+/// With a root of the container's own nothing of the share is seen; otherwise a guest's mount covers what is below it.
 fn is_hidden(bind: &str, guest: &Guest) -> bool {
     let below = |directory: &str| bind != directory && Path::new(bind).starts_with(directory);
     let is_covered = guest.mounts.iter().any(|mount| below(&mount.destination));
-    !below("/dev") && (guest.root_disk.is_some() || is_covered)
+    guest.root_disk.is_some() || is_covered
 }
 
 /// What the share has at the place; nothing when the host could not show it.
@@ -113,8 +112,8 @@ mod tests {
         let hidden = |guest: &Guest| {
             ["/run/x", "/run", "/runner", "/etc/hosts", "/dev/x"].map(|bind| is_hidden(bind, guest))
         };
-        assert_eq!(hidden(&guest), [true, false, false, false, false]);
+        assert_eq!(hidden(&guest), [true, false, false, false, true]);
         guest.root_disk = Some(RootDisk { disk: 0, exclude: Vec::new(), read_only: false });
-        assert_eq!(hidden(&guest), [true, true, true, true, false]);
+        assert_eq!(hidden(&guest), [true; 5]);
     }
 }

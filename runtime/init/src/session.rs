@@ -3,7 +3,7 @@
 use crate::channel::{Control, Event, Events, Stream};
 use crate::mounts::{DEVPTS, ROOT};
 use crate::process::{Order, Running, StartError};
-use crate::{control_group, disks, modprobe, network, process, reaper, sigusr};
+use crate::{control_group, disks, kernel_modules, modprobe, network, process, reaper, sigusr};
 use anyhow::{Context, bail};
 use nix::sched::{CloneFlags, unshare};
 use runq_contract::channel::{ExitStatus, GuestMessage, HostMessage, StreamHeader, StreamKind};
@@ -13,6 +13,7 @@ use runq_contract::process::ProcessId;
 use runq_contract::{BUILD_ID, paths};
 use rustix::mount::MountFlags;
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -207,12 +208,21 @@ async fn set_up(guest: &Guest, network: &Network, share: Share) -> anyhow::Resul
             .with_context(|| format!("cannot set the kernel parameter {key} to {value}"))?;
     }
     // A read-only root is the host's business: a flag here would make the volumes below it read-only, too.
-    let (kind, options) = match share {
-        Share::Virtiofs => ("virtiofs", c""),
-        Share::NineP => ("9p", c"trans=virtio,version=9p2000.L,msize=512000,cache=mmap"),
+    let options = match share {
+        Share::Virtiofs => String::new(),
+        Share::NineP => {
+            format!("trans=virtio,version=9p2000.L,msize=512000,cache={}", guest.nine_p_cache.name())
+        }
     };
-    rustix::mount::mount(paths::ROOT_TAG, ROOT, kind, MountFlags::empty(), options)
-        .with_context(|| format!("cannot mount the container's root file system ({kind})"))?;
+    kernel_modules::load_all(&paths::share_modules(share))?;
+    rustix::mount::mount(
+        paths::ROOT_TAG,
+        ROOT,
+        share.name(),
+        MountFlags::empty(),
+        CString::new(options)?.as_c_str(),
+    )
+    .with_context(|| format!("cannot mount the container's root file system ({})", share.name()))?;
     modprobe::install()?;
     disks::set_up(guest)?;
     std::fs::create_dir(DEVPTS).with_context(|| format!("cannot make {DEVPTS}"))?;

@@ -29,11 +29,11 @@ pub(crate) fn run() -> anyhow::Result<u8> {
 }
 
 async fn run_vm(config: VmConfig, machine: Machine, signals: Signals) -> anyhow::Result<u8> {
-    let VmConfig { users, hardware, drives, guest, entrypoint, .. } = config;
+    let VmConfig { users, hardware, share: protocol, drives, guest, entrypoint, .. } = config;
     let disks = disks::open(&drives)?;
     let (network, taps) = network::take_over().await?;
-    share::isolate()?;
-    let (virtiofsd, share) = match machine.share {
+    share::isolate(&guest.binds)?;
+    let (virtiofsd, share) = match protocol {
         Share::Virtiofs => {
             let (child, socket) = virtiofsd::start(&machine)?;
             (Some(child), qemu_process::RootFiles::Virtiofs(socket))
@@ -48,7 +48,7 @@ async fn run_vm(config: VmConfig, machine: Machine, signals: Signals) -> anyhow:
     let channel = Channel::connect(qemu.channel)?;
     let children = Children { qemu: qemu.child, virtiofsd };
     let session = Session { channel, signals: signals.watch()?, children, entrypoint };
-    match session.run(HostMessage::Boot { guest, network, share: machine.share }).await {
+    match session.run(HostMessage::Boot { guest, network, share: protocol }).await {
         Ok(End::Exited(status)) => Ok(status.exit_code()),
         Ok(End::NotStarted(reason, message)) => {
             crate::report(&message);

@@ -2,7 +2,6 @@
 //! from `arch/<arch>/machine.toml`. Trusted: it comes from the verified bundle.
 
 use anyhow::Context;
-use runq_contract::guest::Share;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -11,8 +10,6 @@ use std::path::Path;
 pub(crate) struct Machine {
     /// Path of the QEMU binary, relative to the asset tree.
     pub(crate) qemu: String,
-    /// How the container's root file system is shared.
-    pub(crate) share: Share,
     /// Path of virtiofsd, that in Rust, relative to the asset tree.
     pub(crate) virtiofsd: String,
     /// Where QEMU looks for firmware (`-L`), relative to the asset tree.

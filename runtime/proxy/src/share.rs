@@ -2,6 +2,8 @@
 //! container, before anything else looks at a path: the image is hostile, so afterwards the proxy's own root is
 //! the asset tree and the image is reachable below one directory only.
 
+mod binds_below_dev;
+
 use anyhow::Context;
 use runq_contract::paths;
 use rustix::mount::{self, MountFlags, MountPropagationFlags, UnmountFlags};
@@ -32,8 +34,8 @@ const HIDDEN: [&str; 4] = ["dev", "proc", "sys", ".runq-assets"];
 const KERNEL_FILE_SYSTEMS: [&str; 7] = ["proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "devtmpfs"];
 
 /// Makes the asset tree the root of the mount namespace. It keeps the container's `/dev`, `/proc` and `/sys`, and
-/// has the container's root at [`ROOT`].
-pub(crate) fn isolate() -> anyhow::Result<()> {
+/// has the container's root at [`ROOT`], with those of its `binds` that are below `/dev`.
+pub(crate) fn isolate(binds: &[String]) -> anyhow::Result<()> {
     let assets = Path::new(paths::ASSETS);
     let run = assets.join(paths::RUN);
     mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
@@ -51,7 +53,9 @@ pub(crate) fn isolate() -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {} the root", assets.display()))?;
     mount::unmount(".", UnmountFlags::DETACH).context("cannot detach the container's former root")?;
     rustix::process::chdir("/").context("cannot change to the new root")?;
-    hide_kernel_file_systems()
+    let below_dev = binds_below_dev::take(binds)?;
+    hide_kernel_file_systems()?;
+    binds_below_dev::give_back(&below_dev)
 }
 
 fn bind(source: &Path, target: &Path) -> anyhow::Result<()> {

@@ -30,7 +30,7 @@ pub(crate) struct CommandLine {
     pub(crate) settings: Vec<(String, String)>,
     /// The file of settings: `--config`.
     pub(crate) config: Option<PathBuf>,
-    /// The runc to use: `--runc`, a flag for tests.
+    /// The runc to use, or what behaves like it: `--runc`.
     pub(crate) runc: PathBuf,
     /// Everything for runc: its global flags, the command, the arguments.
     pub(crate) runc_args: Vec<OsString>,

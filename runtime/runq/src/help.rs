@@ -13,6 +13,7 @@ Usage: runq [SETTINGS] [RUNC FLAGS] COMMAND [ARGUMENTS]
 
 const TAIL: &str = "
   --config FILE       settings, instead of /etc/runq/config.toml
+  --runc FILE         runtime that starts the host side, instead of runc in dockerd's PATH; crun works, too
 
 A container decides the settings that have a variable, with it or the annotation io.runq.FLAG; those in brackets when
 the admin allows it. Variable before annotation, docker's -m and --cpus, runtimeArgs, config.toml, default.

@@ -1,12 +1,16 @@
 //! What `runq` has to know of the host: where its own assets are, which devices exist.
 
 mod ap;
+mod apparmor;
 mod disk_image;
+
+pub(crate) use apparmor::load as load_apparmor;
 
 use crate::settings::{self, Settings};
 use crate::spec::{self, Host, MODULES, Network, Request, Source};
 use anyhow::{Context, bail, ensure};
 use runq_contract::disk::{Drive, Format};
+use runq_contract::guest::Share;
 use runq_contract::paths;
 use runq_contract::vm_config::Accel;
 use serde_json::Value;
@@ -22,10 +26,12 @@ const SIGUSR_PROGRAMS: &str = "/etc/runq/sigusr";
 /// Looks at everything that the rewrite of the spec depends on.
 pub(crate) fn inspect(vm_config: &Path, spec: &Value, settings: &Settings) -> anyhow::Result<Host> {
     let assets = assets()?;
+    let machine = machine(&assets)?;
     let disks = spec::disk_requests(spec)?;
     Ok(Host {
         has_seccomp: Path::new("/proc/sys/kernel/seccomp").exists(),
-        seccomp_archs: seccomp_archs(&assets)?,
+        share: machine.share,
+        seccomp_archs: machine.seccomp_archs,
         has_modules: assets.join(MODULES).is_dir(),
         vm_config: vm_config.display().to_string(),
         macvtap_major: major(&fs_err::read_to_string("/proc/devices")?, "macvtap"),
@@ -78,17 +84,18 @@ fn assets() -> anyhow::Result<PathBuf> {
     Ok(assets)
 }
 
-/// The one word about the guest's machine that the host needs. The rest of the file is the proxy's.
+/// What the host needs to know of the guest's machine. The rest of the file is the proxy's.
 #[derive(serde::Deserialize)]
 struct Machine {
+    /// How the container's files get into the guest, by default.
+    share: Share,
     seccomp_archs: Vec<String>,
 }
 
-fn seccomp_archs(assets: &Path) -> anyhow::Result<Vec<String>> {
+fn machine(assets: &Path) -> anyhow::Result<Machine> {
     let path = assets.join(paths::MACHINE);
-    let machine: Machine = serde_json::from_slice(&fs_err::read(&path)?)
-        .with_context(|| format!("{} is not the machine data of this build", path.display()))?;
-    Ok(machine.seccomp_archs)
+    serde_json::from_slice(&fs_err::read(&path)?)
+        .with_context(|| format!("{} is not the machine data of this build", path.display()))
 }
 
 /// Major number of a character device driver in the text of `/proc/devices`; none as long as its module is not loaded.
@@ -138,10 +145,10 @@ pub(crate) fn settings_file(named: Option<&Path>) -> anyhow::Result<Vec<(String,
 
 /// Refuses an accelerator that the host does not have.
 pub(crate) fn check_accel(accel: Accel) -> anyhow::Result<()> {
-    if accel == Accel::Tcg {
-        return Ok(());
-    }
-    let kvm = "/dev/kvm";
+    if accel == Accel::Kvm { check_kvm("/dev/kvm") } else { Ok(()) }
+}
+
+fn check_kvm(kvm: &str) -> anyhow::Result<()> {
     if let Err(error) = fs_err::OpenOptions::new().read(true).write(true).open(kvm) {
         bail!(
             "no hardware virtualisation: {error}. Load the module kvm_intel, kvm_amd or kvm and enable virtualisation in \
@@ -154,6 +161,14 @@ pub(crate) fn check_accel(accel: Accel) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_without_hardware_virtualisation_is_told_what_to_do() {
+        let error = check_kvm("/dev/no-kvm").unwrap_err().to_string();
+        assert!(error.contains("/dev/no-kvm") && error.contains("--accel tcg"), "{error}");
+        assert!(check_kvm("/dev/null").is_ok());
+        assert!(check_accel(Accel::Tcg).is_ok());
+    }
 
     #[test]
     fn tells_whose_network_it_is() {

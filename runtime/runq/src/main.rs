@@ -84,5 +84,8 @@ fn rewrite(line: &CommandLine) -> anyhow::Result<()> {
         None => spec::mount_points(&host.disks).collect(),
     };
     command::check(&original, &directory, &elsewhere)?;
+    if spec::wants_apparmor(&original) {
+        host::load_apparmor()?;
+    }
     bundle.write(&rewritten.spec, &rewritten.config)
 }

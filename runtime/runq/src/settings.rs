@@ -6,7 +6,7 @@ mod file;
 mod table;
 
 use crate::spec::Limits;
-use runq_contract::guest::Dns;
+use runq_contract::guest::{Dns, NinePCache, Share};
 use runq_contract::vm_config::Hardware;
 use table::{MAX_VCPUS, MEMORY_MIB, Row};
 
@@ -21,6 +21,10 @@ pub(crate) const ANNOTATION: &str = "io.runq.";
 pub(crate) struct Settings {
     /// Size and kind of the VM.
     pub(crate) hardware: Hardware,
+    /// How the container's files get into the guest, instead of the bundle's own way.
+    pub(crate) share: Option<Share>,
+    /// What the guest keeps of them with 9p.
+    pub(crate) nine_p_cache: NinePCache,
     /// Resolver configuration that replaces Docker's.
     pub(crate) dns: Option<Dns>,
     /// Further tmpfs mounts: destination and options.
@@ -115,6 +119,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             hardware: Hardware { vcpus: 1, memory_mib: 256, ..Hardware::default() },
+            share: None,
+            nine_p_cache: NinePCache::default(),
             dns: None,
             tmpfs: Vec::new(),
             dns_preserve: false,

@@ -9,6 +9,7 @@ mod oci;
 mod refuse;
 mod systemd;
 
+pub(crate) use confinement::APPARMOR_PROFILE;
 pub(crate) use disks::{Request, Source, mount_points, requests as disk_requests};
 pub(crate) use limits::{Limits, limits, make_room};
 pub(crate) use mounts::MODULES;
@@ -17,7 +18,7 @@ use crate::settings::Settings;
 use oci::{OciGuest, OciProcess};
 use runq_contract::BUILD_ID;
 use runq_contract::disk::Drive;
-use runq_contract::guest::Guest;
+use runq_contract::guest::{Guest, Share};
 use runq_contract::paths;
 use runq_contract::seccomp::Seccomp;
 use runq_contract::vm_config::{Accel, VmConfig};
@@ -60,6 +61,8 @@ pub(crate) struct Host {
     pub(crate) has_modules: bool,
     /// Whether the host's kernel has seccomp.
     pub(crate) has_seccomp: bool,
+    /// How the bundle shares files, unless it is told otherwise.
+    pub(crate) share: Share,
     /// What a filter in the guest can be asked about, its own architecture first.
     pub(crate) seccomp_archs: Vec<String>,
     /// Who is in the network namespace that the container joins.
@@ -119,6 +122,11 @@ pub(crate) fn annotations(spec: &Value) -> Vec<(&str, &str)> {
     ours.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect()
 }
 
+/// Whether the host side gets our AppArmor profile.
+pub(crate) fn wants_apparmor(spec: &Value) -> bool {
+    spec.pointer("/process/apparmorProfile").and_then(Value::as_str).is_some_and(confinement::is_engines)
+}
+
 /// Host directory that is bound to `/dev/shm`, as the engine does when the IPC namespace can be shared.
 pub(crate) fn bound_shm(spec: &Value) -> Option<&str> {
     let mounts = spec.pointer("/mounts").and_then(Value::as_array)?;
@@ -149,6 +157,10 @@ pub(crate) fn rewrite(
         return Err(SpecError::Version { found: version.to_owned() });
     }
     refuse::unsupported(&spec, host)?;
+    if settings.share == Some(Share::Virtiofs) && host.share == Share::NineP {
+        let reason = "the asset bundle has no virtiofsd that its guest understands, only 9p";
+        return Err(SpecError::Unsupported { option: "--share virtiofs", reason });
+    }
     let process: OciProcess = part(&spec, "/process", "process")?;
     let mut guest: OciGuest = part(&spec, "", "the container")?;
     let mut mounts = mounts::split(&mut guest, settings, host);
@@ -164,6 +176,7 @@ pub(crate) fn rewrite(
         disks: disks::disks(&host.disks),
         sigusr: host.sigusr.is_some(),
         runqenv: settings.runqenv,
+        nine_p_cache: settings.nine_p_cache,
         root_disk: root
             .map(|id| {
                 disks::root_disk(
@@ -181,6 +194,7 @@ pub(crate) fn rewrite(
         container_id: id.to_owned(),
         users: confinement::users(id),
         hardware: settings.hardware.clone(),
+        share: settings.share.unwrap_or(host.share),
         drives: host.drives.clone(),
         no_exec: settings.noexec,
         guest,

@@ -4,6 +4,9 @@
 use runq_contract::vm_config::Users;
 use serde_json::{Map, Value, json};
 
+/// Our AppArmor profile, `apparmor.profile`.
+pub(crate) const APPARMOR_PROFILE: &str = "runq-1";
+
 /// What the proxy needs until QEMU runs, and virtiofsd for as long as the container lives: it reads and writes files
 /// on behalf of every user of the guest.
 const CAPABILITIES: [&str; 13] = [
@@ -90,6 +93,13 @@ pub(super) fn users(id: &str) -> Users {
     Users { proxy, qemu: proxy + 1 }
 }
 
+/// Whether a profile is what an engine gives every container, and not one that the user asked for. They forbid the proxy's mounts.
+pub(super) fn is_engines(apparmor_profile: &str) -> bool {
+    ["docker-default", "cri-containerd.apparmor.d", "nerdctl-default", "crio-default"]
+        .contains(&apparmor_profile)
+        || apparmor_profile.starts_with("containers-default-")
+}
+
 /// Confines `process`.
 pub(super) fn confine_process(process: &mut Map<String, Value>) {
     let sets = ["bounding", "effective", "permitted"];
@@ -97,8 +107,14 @@ pub(super) fn confine_process(process: &mut Map<String, Value>) {
         sets.map(|set| (set.to_owned(), json!(CAPABILITIES))).into_iter().collect();
     process.insert("capabilities".to_owned(), Value::Object(capabilities));
     process.insert("noNewPrivileges".to_owned(), json!(true));
-    // docker-default denies the proxy's mounts; a profile of ours would have to be loaded by the host's admin first.
-    process.remove("apparmorProfile");
+    match process.get("apparmorProfile").and_then(Value::as_str) {
+        Some(profile) if is_engines(profile) => {
+            process.insert("apparmorProfile".to_owned(), json!(APPARMOR_PROFILE));
+        }
+        // One of the admin's own, who has made it for this.
+        Some(profile) if !["", "unconfined"].contains(&profile) => {}
+        _ => drop(process.remove("apparmorProfile")),
+    }
 }
 
 /// Confines what is below `linux`. The kernel of a host without seccomp gets no filter.
@@ -124,6 +140,23 @@ fn seccomp() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_is_ours_or_the_admins_and_never_silently_none() {
+        let confined = |profile: Option<&str>| {
+            let mut process = Map::new();
+            process.extend(profile.map(|profile| ("apparmorProfile".to_owned(), json!(profile))));
+            confine_process(&mut process);
+            process.get("apparmorProfile").and_then(Value::as_str).map(str::to_owned)
+        };
+        for engines in ["docker-default", "containers-default-0.57.4", "cri-containerd.apparmor.d"] {
+            assert_eq!(confined(Some(engines)).as_deref(), Some(APPARMOR_PROFILE), "{engines}");
+        }
+        assert_eq!(confined(Some("my-own")).as_deref(), Some("my-own"));
+        for none in [None, Some(""), Some("unconfined")] {
+            assert_eq!(confined(none), None, "{none:?}");
+        }
+    }
 
     #[test]
     fn users_are_nobodys_and_differ() {

@@ -18,6 +18,9 @@ const MODULES_DESTINATION: &str = "/lib/modules";
 /// File systems that the guest's own kernel provides.
 const GUEST_KINDS: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
 
+/// Where many who run systemd bind the host's control groups: the guest's are meant.
+pub(super) const CGROUPS: &str = "/sys/fs/cgroup";
+
 /// Size of `/dev/shm` unless `--shm-size` says otherwise, in bytes; as in Docker.
 const DEFAULT_SHM_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -40,7 +43,7 @@ pub(super) fn binds(spec: &Value, host: &Host) -> Vec<String> {
     let mounts = spec["mounts"].as_array().into_iter().flatten();
     let binds = mounts.filter(|mount| mount["type"] == "bind");
     let destinations = binds.filter_map(|mount| mount["destination"].as_str());
-    let seen = destinations.filter(|path| !is_disk(path) && *path != "/dev/shm");
+    let seen = destinations.filter(|path| !is_disk(path) && !["/dev/shm", CGROUPS].contains(path));
     let ours =
         [host.has_modules.then_some(MODULES_DESTINATION), host.sigusr.is_some().then_some(paths::SIGUSR)];
     seen.chain(ours.into_iter().flatten()).map(str::to_owned).collect()
@@ -50,6 +53,17 @@ fn guest_mount(mount: OciMount, shm_bytes: u64) -> Option<GuestMount> {
     let OciMount { destination, kind, source, options } = mount;
     if GUEST_KINDS.contains(&kind.as_str()) {
         return Some(GuestMount { destination, kind, source, options });
+    }
+    if destination == CGROUPS {
+        let is_read_only = options.iter().any(|option| option == "ro");
+        let mode = if is_read_only { "ro" } else { "rw" };
+        let options = ["nosuid", "noexec", "nodev", mode].map(str::to_owned).into();
+        return Some(GuestMount {
+            destination,
+            kind: "cgroup".to_owned(),
+            source: "cgroup".to_owned(),
+            options,
+        });
     }
     // Docker binds a tmpfs of its own when the IPC mode is shareable; shared memory cannot reach into a VM.
     (destination == "/dev/shm").then(|| {

@@ -1,7 +1,9 @@
 //! What a container in a VM cannot have. Refused before anything is touched, with one clear line.
 
+use super::mounts::CGROUPS;
 use super::{Host, Network, SpecError};
 use serde_json::Value;
+use std::path::Path;
 
 /// Parts of the spec that are for the host's kernel only, or would run the image's programs on it.
 const PARTS: [(&str, &str, &str); 3] = [
@@ -13,6 +15,10 @@ const PARTS: [(&str, &str, &str); 3] = [
     ("/linux/netDevices", "a network device of the host", "the VM has those of Docker's networks only"),
     ("/linux/intelRdt", "Intel RDT", "the VM's threads are not the container's"),
 ];
+
+/// Where nothing of the host can be put, and what the user called it. Below /dev there is room.
+const PLACES_OF_KERNEL: [(&str, &str); 3] =
+    [("/dev", "a bind at /dev"), ("/sys", "a bind below /sys"), ("/proc", "a bind below /proc")];
 
 /// Refuses what would be unsafe or meaningless in a VM.
 pub(super) fn unsupported(spec: &Value, host: &Host) -> Result<(), SpecError> {
@@ -40,6 +46,16 @@ pub(super) fn unsupported(spec: &Value, host: &Host) -> Result<(), SpecError> {
         };
         if is_joined {
             return refuse(option, "a VM cannot share this with another container");
+        }
+    }
+    for mount in spec.pointer("/mounts").and_then(Value::as_array).into_iter().flatten() {
+        let place = mount["destination"].as_str().unwrap_or_default();
+        let covers = PLACES_OF_KERNEL.iter().find(|(covered, _)| match *covered {
+            "/dev" => place == "/dev",
+            covered => Path::new(place).starts_with(covered),
+        });
+        if let Some((_, option)) = covers.filter(|_| mount["type"] == "bind" && place != CGROUPS) {
+            return refuse(option, "the guest has those of its own kernel there");
         }
     }
     for (pointer, option, reason) in PARTS {

@@ -17,6 +17,7 @@ fn host() -> Host {
         has_vhost_net: false,
         has_modules: true,
         has_seccomp: true,
+        share: Share::Virtiofs,
         seccomp_archs: Vec::new(),
         network: Network::Own,
         vfio: Vec::new(),
@@ -197,4 +198,42 @@ fn shared_memory_of_the_engine_becomes_a_tmpfs_of_its_size() {
     assert!(rewritten.spec["mounts"].as_array().unwrap().contains(&shm), "runc still makes the mount point");
     let mount = rewritten.config.guest.mounts.last().unwrap();
     assert_eq!((mount.kind.as_str(), mount.options.last().unwrap().as_str()), ("tmpfs", "size=1024"));
+}
+
+#[test]
+fn files_are_shared_as_the_bundle_can() {
+    let shared = |wanted: Option<Share>, bundles| {
+        let args = wanted.iter().map(|share: &Share| ("share".to_owned(), share.name().to_owned())).collect();
+        let settings = Settings::resolve(&Sources { args, ..Sources::default() }).unwrap();
+        let host = Host { share: bundles, ..host() };
+        rewrite(read("plain.json"), &settings, &host, ("id", None)).map(|rewritten| rewritten.config.share)
+    };
+    use Share::{NineP, Virtiofs};
+    assert_eq!(shared(None, Virtiofs).unwrap(), Virtiofs);
+    assert_eq!(shared(None, NineP).unwrap(), NineP);
+    assert_eq!(shared(Some(NineP), Virtiofs).unwrap(), NineP);
+    let refused = shared(Some(Virtiofs), NineP).unwrap_err().to_string();
+    assert!(refused.starts_with("--share virtiofs is not supported: the asset bundle"), "{refused}");
+}
+
+#[test]
+fn binds_over_what_is_the_kernels_are_refused_or_become_the_guests() {
+    let with = |destination: &str| {
+        let mut spec = read("plain.json");
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] != destination);
+        mounts.push(
+            json!({"destination": destination, "type": "bind", "source": "/x", "options": ["rbind", "ro"]}),
+        );
+        rewrite(spec, &Settings::default(), &host(), ("id", None)).map(|rewritten| rewritten.config.guest)
+    };
+    for place in ["/dev", "/sys", "/sys/kernel/debug", "/proc/meminfo"] {
+        let refused = with(place).unwrap_err().to_string();
+        assert!(refused.contains("the guest has those of its own kernel"), "{place}: {refused}");
+    }
+    assert!(with("/dev/log").unwrap().binds.contains(&"/dev/log".to_owned()));
+    let guest = with("/sys/fs/cgroup").unwrap();
+    assert!(!guest.binds.contains(&"/sys/fs/cgroup".to_owned()));
+    let mount = guest.mounts.last().unwrap();
+    assert_eq!((mount.kind.as_str(), mount.options.last().unwrap().as_str()), ("cgroup", "ro"));
 }

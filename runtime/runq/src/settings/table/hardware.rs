@@ -1,6 +1,7 @@
 //! Settings of the virtual hardware. Pure.
 
 use super::{MAX_VCPUS, MEMORY_MIB, Row, SWITCH, Who, switch, whole, words};
+use runq_contract::guest::{NinePCache, Share};
 use runq_contract::vm_config::Accel;
 
 pub(super) const ROWS: &[Row] = &[
@@ -70,6 +71,33 @@ pub(super) const ROWS: &[Row] = &[
                 "tcg" => Accel::Tcg,
                 _ => return None,
             };
+            Some(())
+        },
+    },
+    Row {
+        flag: "share",
+        value: "virtiofs|9p",
+        repeats: false,
+        variables: &["RUNQ_SHARE"],
+        who: Who::WhenAllowed,
+        help: "how files get into the guest; with 9p QEMU itself serves them (virtiofs)",
+        expected: "virtiofs or 9p",
+        apply: |settings, value| {
+            settings.share =
+                Some([Share::Virtiofs, Share::NineP].into_iter().find(|share| share.name() == value)?);
+            Some(())
+        },
+    },
+    Row {
+        flag: "9pcache",
+        value: "MODE",
+        repeats: false,
+        variables: &["RUNQ_9PCACHE"],
+        who: Who::Container,
+        help: "what the guest keeps of files that 9p brings (mmap)",
+        expected: "none, readahead, mmap, loose or fscache",
+        apply: |settings, value| {
+            settings.nine_p_cache = NinePCache::ALL.into_iter().find(|mode| mode.name() == value)?;
             Some(())
         },
     },
