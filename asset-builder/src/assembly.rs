@@ -4,12 +4,16 @@
 use crate::closure::{self, Library};
 use crate::kernel_modules::ModuleTree;
 use crate::layout::{self, Layout};
+use crate::maintainer_scripts::UnacknowledgedScript;
+use crate::package_index::Weight;
 use crate::packages::Packages;
 use crate::progress::Progress;
 use crate::provenance::{InitrdModule, Need, PackageOrigin};
 use crate::recipe::{BuildRules, PackageNames, Share};
+use crate::resolution::Resolution;
 use crate::sides::Side;
-use crate::{copyright, depmod, initrd, kernel};
+use crate::tree::NodeKind;
+use crate::{copyright, depmod, initrd, kernel, maintainer_scripts, qemu_modules};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use indicatif::DecimalBytes;
@@ -36,6 +40,8 @@ pub(crate) struct Assembly<'a> {
     /// Path in the bundle → what needs it.
     pub(crate) needs: BTreeMap<String, Need>,
     pub(crate) initrd_modules: Vec<InitrdModule>,
+    /// What it took to complete the programs.
+    pub(crate) resolution: Resolution,
     pub(crate) progress: &'a Progress,
 }
 
@@ -55,6 +61,7 @@ impl<'a> Assembly<'a> {
             side,
             needs: BTreeMap::new(),
             initrd_modules: Vec::new(),
+            resolution: Resolution::default(),
             progress,
         }
     }
@@ -73,19 +80,27 @@ impl<'a> Assembly<'a> {
         let opened = self.names.opened_files.iter().map(|path| path.replace("{multiarch}", multiarch));
         roots.extend(opened.map(|path| (path, Need::of_itself("opened by name, says the recipe"))));
         let mut paths = closure::closure(&mut self.packages, self.rules, &roots)?;
+        let opened: Vec<_> = roots.into_iter().map(|(path, _)| path).collect();
+        let folder = format!("usr/lib/{multiarch}/qemu");
+        qemu_modules::check(self.packages.tree(), &machine.qemu, &folder, &opened)?;
         for name in firmware {
             let files = self.firmware(machine, name)?.into_iter();
             paths
                 .extend(files.map(|path| (path, Need::of_itself(format!("firmware {name} of the machine")))));
         }
-        self.progress.step(&format!("{} files of {} packages", paths.len(), self.packages.loaded().len()));
+        self.resolution.read = Weight::of(self.packages.loaded().values());
         for (path, need) in paths {
             if let Some(node) = self.packages.tree().get(&path) {
                 self.layout.add_from_package(&path, node);
+                if let NodeKind::File { content, .. } = &node.kind {
+                    self.resolution.files += 1;
+                    self.resolution.file_bytes += content.len() as u64;
+                }
                 let by = need.by.map(|path| layout::asset_path(&path));
                 self.needs.insert(layout::asset_path(&path), Need { by, ..need });
             }
         }
+        self.progress.step(&self.resolution.to_string());
         Ok(())
     }
 
@@ -105,10 +120,14 @@ impl<'a> Assembly<'a> {
         let bootable = kernel::bootable(&image, self.rules).context("cannot use the kernel")?;
         self.progress.step(&format!("kernel: {} as QEMU boots it", DecimalBytes(bootable.len() as u64)));
         self.layout.asset("kernel", 0o644, bootable);
+        need(&mut self.needs, "kernel", "what QEMU boots, made of the image in boot/ of the kernel package");
 
         let tree = self.packages.tree();
         let modules = ModuleTree::read(tree, self.rules.elf()).context("cannot use the kernel's modules")?;
         self.progress.step(&format!("{} modules of kernel {}", modules.modules.len(), modules.version));
+        if let Some(release) = kernel::release(&image, self.rules).filter(|it| *it != modules.version) {
+            bail!("the kernel is release {release}, and its modules are of {}", modules.version);
+        }
         let folder = format!("usr/lib/modules/{}", modules.version);
         for (path, node) in tree.below(&folder) {
             // Copies of the kernel's vDSO are for debuggers, and of other architectures than ours, too.
@@ -119,7 +138,9 @@ impl<'a> Assembly<'a> {
             }
         }
         for (name, content) in depmod::files(&modules) {
-            self.layout.asset(&format!("{folder}/{name}"), 0o644, content.into());
+            let path = format!("{folder}/{name}");
+            need(&mut self.needs, &path, "an index of the modules, for modprobe in containers");
+            self.layout.asset(&path, 0o644, content.into());
         }
 
         let initrd = initrd::build(init, tree, &modules, (&self.rules.modules, machine.share))?;
@@ -127,6 +148,7 @@ impl<'a> Assembly<'a> {
         self.progress.step(&format!("initrd: {size} with {} modules", initrd.modules.len()));
         self.initrd_modules = initrd.modules;
         self.layout.asset("initrd", 0o644, initrd.bytes.into());
+        need(&mut self.needs, "initrd", "the guest's first root: init, and the modules that booting needs");
         Ok(())
     }
 
@@ -149,6 +171,13 @@ impl<'a> Assembly<'a> {
         tree.file(path).cloned()
     }
 
+    /// Refuses packages of this side that gave a file which their scripts would not leave as it is.
+    pub(crate) fn check_scripts(&self) -> Result<(), UnacknowledgedScript> {
+        let names: BTreeSet<&str> = self.layout.packages().collect();
+        let deeds = names.into_iter().map(|name| (name, self.packages.deeds(name)));
+        maintainer_scripts::check(deeds, &self.side.recipe.acknowledged)
+    }
+
     /// What the bundle has so far; the packages are gone.
     pub(crate) fn into_layout(self) -> Layout {
         self.layout
@@ -167,4 +196,9 @@ impl<'a> Assembly<'a> {
         let resolved = tree.resolve(&format!("usr/share/doc/{package}/copyright"))?;
         copyright::spdx_license(std::str::from_utf8(tree.file(&resolved.path)?).ok()?)
     }
+}
+
+/// Something that we made for a reason of its own.
+fn need(needs: &mut BTreeMap<String, Need>, path: &str, how: &str) {
+    needs.insert(layout::asset_path(path), Need::of_itself(how));
 }

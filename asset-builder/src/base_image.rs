@@ -1,11 +1,11 @@
 //! A base image: files of packages that are installed there in the wanted version are taken from it instead of from the
 //! archive. Runs on the build machine; trusts the digest that names the image, which pins all else.
 
-mod credentials;
 mod docker_archive;
 mod layers;
 mod oci;
 mod registry;
+mod registry_client;
 mod source;
 mod store;
 
@@ -19,10 +19,10 @@ use crate::network::Network;
 use crate::package_index::PackageRecord;
 use crate::progress::Progress;
 use crate::tree;
-use credentials::CredentialsError;
 use layers::{Files, LayerError};
 use oci::{Descriptor, Document, Image};
 use runq_bundle::digest::{ParseDigestError, Sha256Digest};
+use runq_bundle::registry::CredentialsError;
 use std::collections::HashMap;
 use std::io;
 use store::{Folder, Pulled, Store, TarFile};

@@ -9,7 +9,7 @@ use crate::layout::Layout;
 use crate::output::{Output, Report};
 use crate::packages::Packages;
 use crate::progress::Progress;
-use crate::provenance::{PROVENANCE_NAME, PackageOrigin, Provenance};
+use crate::provenance::{Need, PROVENANCE_NAME, PackageOrigin, Provenance};
 use crate::sbom::{self, SBOM_NAME};
 use crate::sides::Sides;
 use crate::sources::Sources;
@@ -39,26 +39,38 @@ fn build(args: &BuildArgs, arch: &str, progress: &Progress) -> anyhow::Result<Re
     let binaries = Binaries::read(&host.built(&args.binaries), &guest.built(&args.binaries))?;
     let workshop = Workshop::open(&args.source, &sides, args.offline, progress)?;
     let fetcher = workshop.fetcher(progress)?;
-    let sources = Sources::read(&sides, &args.locked, &fetcher, progress)?;
+    let base_image = workshop.base_image.as_ref().map(BaseImage::digest);
+    let sources = Sources::read(&sides, (&args.locked, base_image.as_deref()), &fetcher, progress)?;
 
     let names = &guest.recipe.packages;
     let packages = |index| Packages::new(index, &fetcher, workshop.base_image.as_ref());
     let mut of_host = Assembly::new(host, names, packages(sources.host()), progress);
+    of_host.resolution.depends = sources.depends;
     of_host.add_programs(&paths, &guest.architecture.build.firmware)?;
-    let base_image = workshop.base_image.as_ref().map(BaseImage::digest);
+    of_host.check_scripts()?;
     let mut provenance = Provenance::new(&sides, base_image, sources.suites.clone());
     provenance.packages = of_host.origins();
     provenance.needs.append(&mut of_host.needs);
+    let resolution = of_host.resolution.clone();
     let layout = of_host.into_layout();
     let mut of_guest =
         Assembly { layout, ..Assembly::new(guest, names, packages(sources.guest()), progress) };
     of_guest.add_kernel(&binaries.init, &paths)?;
+    of_guest.check_scripts()?;
     provenance.packages.extend(of_guest.origins());
     provenance.packages.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
     provenance.needs.append(&mut of_guest.needs);
     provenance.initrd_modules = std::mem::take(&mut of_guest.initrd_modules);
 
     let mut layout = of_guest.into_layout();
+    let programs = [
+        ("runq", "the runtime that Docker calls"),
+        ("runq-install", "adopts a copied tree, rolls back, uninstalls"),
+        ("qemu/proxy", "the container's first process, which starts QEMU"),
+        ("qemu/machine.json", "what the proxy has to know of the machine"),
+    ];
+    let needs = programs.map(|(path, how)| (path.to_owned(), Need::of_itself(how)));
+    provenance.needs.extend(needs);
     layout.program("runq", binaries.runq);
     layout.program("runq-install", binaries.runq_install);
     layout.asset("proxy", 0o755, binaries.proxy);
@@ -81,7 +93,7 @@ fn build(args: &BuildArgs, arch: &str, progress: &Progress) -> anyhow::Result<Re
         files: layout.entries(),
         machine,
     };
-    output.write(&manifest, &layout, progress)
+    output.write(&manifest, (&layout, resolution), progress)
 }
 
 /// Adds what the bundle says about itself.

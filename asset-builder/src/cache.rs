@@ -41,6 +41,11 @@ impl Cache {
         }
     }
 
+    /// What is in the file of this name, good or damaged.
+    pub(crate) fn read(&self, digest: Sha256Digest) -> io::Result<Vec<u8>> {
+        fs_err::read(self.path(digest))
+    }
+
     /// Whether there is a file of this name, good or damaged.
     pub(crate) fn has(&self, digest: Sha256Digest) -> bool {
         self.path(digest).exists()
@@ -64,8 +69,7 @@ impl Cache {
     pub(crate) fn partial(&self, digest: Sha256Digest) -> io::Result<Option<Partial>> {
         let path = self.root.join("partial").join(digest.to_string());
         loop {
-            let file: File =
-                fs_err::OpenOptions::new().read(true).append(true).create(true).open(&path)?.into();
+            let file = fs_err::OpenOptions::new().read(true).append(true).create(true).open(&path)?;
             flock(&file, FlockOperation::LockExclusive)?;
             if self.is_complete(digest)? {
                 remove(&path)?;
@@ -104,7 +108,7 @@ impl Cache {
 pub(crate) struct Partial {
     path: PathBuf,
     complete: PathBuf,
-    file: File,
+    file: fs_err::File,
     digest: Sha256Digest,
 }
 

@@ -10,6 +10,9 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "runq-assets", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
+    /// Report neither progress nor what was done, only errors.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -24,7 +27,8 @@ const EXAMPLES: &str = "Examples:
   runq-assets fetch --arch x86_64 --distro debian --locked
   runq-assets verify runq.tar.zst --public-key release.pub
   runq-assets push runq-1.0.0-x86_64.tar.zst runq-1.0.0-s390x.tar.zst oci://registry.example.com/runq:1.0.0 --public-key release.pub
-  runq-assets list runq.tar.zst --public-key release.pub";
+  runq-assets list runq.tar.zst --public-key release.pub
+  runq-assets diff old.tar.zst new.tar.zst --public-key release.pub";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -35,6 +39,9 @@ pub(crate) enum Command {
     /// Fill the cache with all that a build takes.
     Fetch(FetchArgs),
     /// Make a key pair: PREFIX.key (secret, without a password) and PREFIX.pub, in minisign's format.
+    #[command(after_help = "Examples:
+  runq-assets keygen -o release
+  minisign -V -m manifest.json -p release.pub")]
     Keygen {
         /// Path without suffix. Existing files are never replaced.
         #[arg(short, long, default_value = "runq", value_name = "PREFIX")]
@@ -42,8 +49,8 @@ pub(crate) enum Command {
     },
     /// Put bundles into an OCI registry, as an image index with one manifest for each platform.
     Push(PushArgs),
-    /// Check the signature and every byte of a bundle.
-    Verify(BundleArgs),
+    /// Check the signature and every byte of a bundle, and the chain from the archive's keys to its files.
+    Verify(VerifyArgs),
     /// Tell which need brought a file into a bundle: program, library, firmware, kernel module.
     #[command(after_help = "Examples:
   runq-assets why libglib-2.0.so.0 runq.tar.zst --public-key release.pub
@@ -55,7 +62,13 @@ pub(crate) enum Command {
         bundle: BundleArgs,
     },
     /// List the files of a bundle, after checking its signature.
+    #[command(after_help = "Examples:
+  runq-assets list runq.tar.zst --public-key release.pub
+  runq-assets list runq.tar.zst --public-key release.pub --json | jq -r '.[].path'")]
     List(BundleArgs),
+    /// Tell in which packages and files two bundles differ, after checking every byte of both. Ends with 0 when they
+    /// are the same to the byte, with 1 when they differ, with more when something is wrong.
+    Diff(DiffArgs),
 }
 
 /// Where packages come from.
@@ -154,6 +167,9 @@ pub(crate) struct FetchArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  runq-assets push runq-1.0.0-x86_64.tar.zst oci://registry.example.com/runq:1.0.0 --public-key release.pub
+  runq-assets push runq-1.0.0-x86_64.tar.zst runq-1.0.0-s390x.tar.zst oci://127.0.0.1:5000/runq:1.0.0 --public-key release.pub")]
 pub(crate) struct PushArgs {
     /// Bundles, of different architectures.
     #[arg(required = true, value_name = "BUNDLE")]
@@ -167,19 +183,67 @@ pub(crate) struct PushArgs {
     /// Certificates to trust besides the system's, in PEM.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// Directory with Docker's config.json, for the password of the registry.
-    #[arg(long, value_name = "DIR", default_value = "/root/.docker")]
+    /// Directory with Docker's config.json, for the password of the registry [default: $DOCKER_CONFIG, else ~/.docker].
+    #[arg(long, value_name = "DIR")]
     pub(crate) docker_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  runq-assets verify runq.tar.zst --public-key release.pub
+  runq-assets verify runq.tar.zst --public-key release.pub --cache ~/.cache/runq
+  runq-assets verify runq.tar.zst --public-key release.pub --cache ~/.cache/runq --recipe my.toml")]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) bundle: BundleArgs,
+    /// Follow the whole chain through the downloads of this directory: InRelease, Packages, .deb, files.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+    /// The recipe that pins the archive's keys [default: the one that is compiled in for the bundle's distribution].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recipe: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BundleArgs {
     /// The bundle.
     pub(crate) bundle: PathBuf,
-    /// Public key to trust.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) public_key: PathBuf,
+    /// Public key to trust; repeatable.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) public_key: Vec<PathBuf>,
     /// Describe the result as JSON on standard output.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  runq-assets diff runq-1.0.0-x86_64.tar.zst runq-1.0.1-x86_64.tar.zst --public-key release.pub
+  runq-assets diff mine.tar.zst theirs.tar.zst --public-key mine.pub --public-key theirs.pub --json")]
+pub(crate) struct DiffArgs {
+    /// The bundle before.
+    pub(crate) old: PathBuf,
+    /// The bundle after.
+    pub(crate) new: PathBuf,
+    /// Public key to trust; repeatable.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) public_key: Vec<PathBuf>,
+    /// Describe the result as JSON on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_explains_itself_by_examples() {
+        Cli::command().debug_assert();
+        for command in Cli::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Examples:\n  runq-assets "), "{help}");
+        }
+    }
 }

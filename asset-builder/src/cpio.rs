@@ -8,6 +8,7 @@ pub(crate) struct Cpio {
     inode: usize,
 }
 
+const TRAILER: &str = "TRAILER!!!";
 const DIRECTORY: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
@@ -36,7 +37,7 @@ impl Cpio {
     /// The bytes, with the trailer that the format demands.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.inode = 0;
-        self.member("TRAILER!!!", 0, (0, 0), &[]);
+        self.member(TRAILER, 0, (0, 0), &[]);
         self.bytes
     }
 
@@ -62,6 +63,45 @@ impl Cpio {
     }
 }
 
+/// A member of an archive that was read.
+pub(crate) struct Member<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) mode: u32,
+    pub(crate) content: &'a [u8],
+}
+
+/// Whether a member's mode is that of a directory.
+pub(crate) fn is_directory(mode: u32) -> bool {
+    mode & 0o170_000 == DIRECTORY
+}
+
+/// The members of an archive; `None` when it is none that this program writes.
+pub(crate) fn members(archive: &[u8]) -> Option<Vec<Member<'_>>> {
+    const HEADER_BYTES: usize = 6 + 13 * 8;
+    let mut members = Vec::new();
+    let mut position = 0;
+    loop {
+        let header = archive.get(position..position + HEADER_BYTES)?;
+        let field = |number: usize| {
+            let digits = header.get(6 + number * 8..14 + number * 8)?;
+            u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+        };
+        let (size, name_bytes) = (usize::try_from(field(6)?).ok()?, usize::try_from(field(11)?).ok()?);
+        let name = position + HEADER_BYTES;
+        let path = archive.get(name..name + name_bytes)?.strip_suffix(b"\0")?;
+        let start = (name + name_bytes).next_multiple_of(4);
+        let content = archive.get(start..start + size)?;
+        if !header.starts_with(b"070701") {
+            return None;
+        }
+        if path == TRAILER.as_bytes() {
+            return Some(members);
+        }
+        members.push(Member { path: std::str::from_utf8(path).ok()?, mode: field(1)?, content });
+        position = (start + size).next_multiple_of(4);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +123,18 @@ mod tests {
             "0000000B00000000TRAILER!!!\0\0\0\0",
         );
         assert_eq!(String::from_utf8(cpio.finish()).unwrap(), expected);
+    }
+    #[test]
+    fn reads_what_it_writes_and_nothing_else() {
+        let mut cpio = Cpio::new();
+        cpio.directory("dev");
+        cpio.file("init", 0o755, b"hello");
+        let archive = cpio.finish();
+        let found: Vec<_> = members(&archive).unwrap().iter().map(|m| (m.path, m.mode, m.content)).collect();
+        assert_eq!(found, [("dev", 0o040_755, &b""[..]), ("init", 0o100_755, &b"hello"[..])]);
+        for end in 0..archive.len() - 1 {
+            assert!(members(&archive[..end]).is_none(), "{end}");
+        }
+        assert!(members(&archive[1..]).is_none());
     }
 }

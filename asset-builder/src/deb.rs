@@ -1,6 +1,7 @@
 //! The content of a .deb: files, directories and links of its `data.tar`, in memory.
-//! Runs on the build machine; the package's bytes are verified, its maintainer scripts are never looked at.
+//! Runs on the build machine; the package's bytes are verified, its maintainer scripts are read and never run.
 
+use crate::maintainer_scripts::{self, Deed, SCRIPTS};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use liblzma::read::XzDecoder;
@@ -60,19 +61,35 @@ pub(crate) fn members(deb: &[u8]) -> Result<Vec<Member>, DebError> {
     read_part(deb, "data.tar", |data| tar_members(data))
 }
 
-/// The package's own record (deb-control(5)).
-pub(crate) fn control(deb: &[u8]) -> Result<String, DebError> {
+/// What a package says about itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Control {
+    /// Its own record (deb-control(5)).
+    pub(crate) record: String,
+    /// What its scripts would do.
+    pub(crate) deeds: Vec<Deed>,
+}
+
+/// Reads what a package says about itself.
+pub(crate) fn control(deb: &[u8]) -> Result<Control, DebError> {
+    let mut control = Control::default();
     read_part(deb, "control.tar", |data| {
         for entry in tar::Archive::new(data).entries().map_err(DebError::Tar)? {
             let entry = entry.map_err(DebError::Tar)?;
-            if entry.path().map_err(DebError::Tar)?.file_name() == Some("control".as_ref()) {
-                let mut text = String::new();
-                entry.take(MAX_CONTROL_BYTES).read_to_string(&mut text).map_err(DebError::Tar)?;
-                return Ok(text);
+            let path = entry.path().map_err(DebError::Tar)?.into_owned();
+            let name = path.file_name().unwrap_or_default();
+            let mut text = Vec::new();
+            entry.take(MAX_CONTROL_BYTES).read_to_end(&mut text).map_err(DebError::Tar)?;
+            let text = String::from_utf8_lossy(&text).into_owned();
+            if name == "control" {
+                control.record = text;
+            } else if let Some(script) = SCRIPTS.into_iter().find(|script| name == *script) {
+                control.deeds.extend(maintainer_scripts::deeds(script, &text));
             }
         }
-        Err(DebError::NoPart { name: "control" })
-    })
+        Ok(())
+    })?;
+    if control.record.is_empty() { Err(DebError::NoPart { name: "control" }) } else { Ok(control) }
 }
 
 /// Reads the tar archive that is called `name` before the suffix of its compression.

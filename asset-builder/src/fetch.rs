@@ -3,7 +3,7 @@
 
 use crate::cache::{Cache, Partial};
 use crate::network::Network;
-use crate::progress::Progress;
+use crate::progress::{Counted, Progress};
 use crate::release_file::IndexFile;
 use bytes::Bytes;
 use reqwest::StatusCode;
@@ -190,12 +190,11 @@ impl<'a> Fetcher<'a> {
 
     fn attempt(&self, url: &str, size: u64, allowed: u64) -> Result<Bytes, FetchError> {
         let response = self.get(url, 0)?;
-        let bar = self.progress.download(label(url), size);
+        let download = self.progress.download(label(url), size);
         let mut content = Vec::new();
-        bar.wrap_read(response.take(allowed + 1))
+        Counted { download, reader: response.take(allowed + 1) }
             .read_to_end(&mut content)
             .map_err(|source| FetchError::Body { url: url.to_owned(), source })?;
-        bar.finish_and_clear();
         if content.len() as u64 > allowed {
             return Err(FetchError::TooLarge { url: url.to_owned(), allowed });
         }
@@ -223,8 +222,8 @@ impl<'a> Fetcher<'a> {
         }
         // A server that says how much it sends and sends it has a smaller file.
         let may_be_short = response.content_length().is_some();
-        let bar = self.progress.download(label(url), expected.size);
-        bar.set_position(start);
+        let mut download = self.progress.download(label(url), expected.size);
+        download.advance(start);
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
             let count =
@@ -241,9 +240,8 @@ impl<'a> Fetcher<'a> {
                 return Err(FetchError::TooLarge { url: url_owned(), allowed: expected.size });
             }
             partial.append(&chunk[..count]).map_err(FetchError::Cache)?;
-            bar.set_position(start);
+            download.advance(count as u64);
         }
-        bar.finish_and_clear();
         if start < expected.size && !may_be_short {
             return Err(FetchError::Short { url: url_owned(), expected: expected.size, found: start });
         }

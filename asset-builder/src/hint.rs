@@ -3,14 +3,18 @@
 use crate::archive::ArchiveError;
 use crate::base_image::{BaseImageError, RegistryError};
 use crate::binaries::BinaryError;
+use crate::chain::ReplayError;
 use crate::closure::ClosureError;
 use crate::fetch::FetchError;
-use crate::lock::StaleLock;
+use crate::lock::{OtherBaseImage, StaleLock};
+use crate::maintainer_scripts::UnacknowledgedScript;
 use crate::openpgp::OpenPgpError;
 use crate::packages::PackageError;
+use crate::qemu_modules::QemuModuleError;
 use crate::release_file::ReleaseError;
 use anyhow::Error;
 use runq_bundle::signature::SignatureError;
+use std::io::ErrorKind;
 
 /// The hint of the innermost error that has one.
 pub(crate) fn hint(error: &Error) -> Option<&'static str> {
@@ -25,11 +29,39 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
             .or_else(|| cause.downcast_ref().map(of_binary))
             .or_else(|| cause.downcast_ref().and_then(of_signature))
             .or_else(|| cause.downcast_ref().map(of_lock))
+            .or_else(|| cause.downcast_ref().map(of_locked_image))
+            .or_else(|| cause.downcast_ref().and_then(of_replay))
+            .or_else(|| cause.downcast_ref().map(of_script))
+            .or_else(|| cause.downcast_ref().map(of_qemu_module))
     })
 }
 
 fn of_lock(_: &StaleLock) -> &'static str {
     "look at what changed in the recipe, and run `runq-assets lock` again"
+}
+
+fn of_locked_image(_: &OtherBaseImage) -> &'static str {
+    "name that image with --base-image NAME@DIGEST, or make another lock: `runq-assets lock --base-image …`"
+}
+
+fn of_replay(error: &ReplayError) -> Option<&'static str> {
+    match error {
+        ReplayError::Absent { .. } => Some(
+            "name the cache of a build from the archives themselves: one with --locked reads no indices. Without --cache, \
+             what the bundle alone can prove is checked",
+        ),
+        ReplayError::Altered { .. } => Some("remove that file from the cache, and fetch it again"),
+        _ => None,
+    }
+}
+
+fn of_script(_: &UnacknowledgedScript) -> &'static str {
+    "find out whether the bundle's files would be others; if not, say why in the recipe: a line PACKAGE = \"REASON\" in \
+     [acknowledged]"
+}
+
+fn of_qemu_module(_: &QemuModuleError) -> &'static str {
+    "take QEMU and its modules from packages of the same version: see programs and opened_files in the recipe"
 }
 
 fn of_archive(error: &ArchiveError) -> Option<&'static str> {
@@ -82,7 +114,10 @@ fn of_fetch(error: &FetchError) -> Option<&'static str> {
         FetchError::Offline { .. } => {
             Some("fill the cache with `runq-assets fetch` where there is a network, and build with --locked")
         }
-        FetchError::Cache(_) => Some("name a directory with --cache"),
+        FetchError::Cache(error) if error.kind() == ErrorKind::StorageFull => {
+            Some("make room, or name a directory on another disk with --cache")
+        }
+        FetchError::Cache(_) => Some("name a directory that can be written to with --cache"),
         FetchError::Client(_) => None,
     }
 }
@@ -103,10 +138,12 @@ fn of_image(error: &BaseImageError) -> Option<&'static str> {
             "run `docker login REGISTRY`, with a config.json that keeps the password in auths, or pull the image with another \
              tool and name its archive or layout",
         ),
-        BaseImageError::Registry(RegistryError::Manifest { .. } | RegistryError::Blob { .. }) => Some(
+        BaseImageError::Registry(
+            RegistryError::Token { .. } | RegistryError::Request { .. } | RegistryError::Status { .. },
+        ) => Some(
             "check name, tag and network; a registry that speaks plain HTTP needs --insecure-registry HOST",
         ),
-        BaseImageError::Registry(RegistryError::Body { .. } | RegistryError::Mismatch { .. }) => Some(
+        BaseImageError::Registry(RegistryError::TooLarge { .. } | RegistryError::Mismatch { .. }) => Some(
             "the registry, or something on the way, gives other bytes: try again, or ask who runs the registry",
         ),
         BaseImageError::NoImage { .. } => Some("name an image that has this architecture, or none"),

@@ -27,6 +27,23 @@ pub(crate) enum KernelError {
     NoPvhEntry,
 }
 
+/// The release of the kernel in `vmlinuz` (`uname -r`), where its header says where it is written.
+pub(crate) fn release(image: &[u8], rules: &BuildRules) -> Option<String> {
+    let start = match rules.kernel_format {
+        KernelFormat::VmlinuxFromBzImage => {
+            let offset = u16::from_le_bytes(image.get(0x20e..0x210)?.try_into().ok()?);
+            0x200 + usize::from(offset)
+        }
+        // The parameter area of arch/s390/boot/head.S.
+        KernelFormat::Vmlinuz => {
+            usize::try_from(u64::from_be_bytes(image.get(0x10428..0x10430)?.try_into().ok()?)).ok()?
+        }
+    };
+    let text = image.get(start..)?;
+    let end = text.iter().position(|byte| !byte.is_ascii_graphic())?;
+    (end > 0).then(|| String::from_utf8_lossy(&text[..end]).into_owned())
+}
+
 /// Converts `vmlinuz`.
 pub(crate) fn bootable(image: &Bytes, rules: &BuildRules) -> Result<Bytes, KernelError> {
     match rules.kernel_format {

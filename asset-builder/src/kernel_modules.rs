@@ -40,6 +40,8 @@ pub(crate) enum ModuleError {
     NoFile { path: String },
     #[error("cannot read {path}")]
     Elf { path: String, source: ElfError },
+    #[error("{path} is a module of kernel {found:?}, expected {expected:?}")]
+    Vermagic { path: String, found: String, expected: String },
     #[error(
         "module group {group} requires {name}, which is neither a file of the kernel package nor built in"
     )]
@@ -133,10 +135,17 @@ fn read_all(tree: &Tree, folder: &str, expected: (ElfMachine, ElfData)) -> Resul
         })
         .collect();
     let share = files.len().div_ceil(thread::available_parallelism().map_or(1, NonZero::get)).max(1);
+    let version = folder.rsplit('/').next().unwrap_or(folder);
     let read = |(path, content): &(&str, &Bytes)| -> Result<Module, ModuleError> {
         let data = decompress(path, content)?;
-        module(&path[folder.len() + 1..], &data, expected)
-            .map_err(|source| ModuleError::Elf { path: (*path).to_owned(), source })
+        let (module, found) = module(&path[folder.len() + 1..], &data, expected)
+            .map_err(|source| ModuleError::Elf { path: (*path).to_owned(), source })?;
+        // The kernel would refuse it, in a guest that has nothing else yet.
+        if found != version {
+            let (path, expected) = ((*path).to_owned(), version.to_owned());
+            return Err(ModuleError::Vermagic { path, found, expected });
+        }
+        Ok(module)
     };
     thread::scope(|scope| {
         let shares: Vec<_> = files
@@ -154,12 +163,16 @@ fn read_all(tree: &Tree, folder: &str, expected: (ElfMachine, ElfData)) -> Resul
     })
 }
 
-/// Reads the section `.modinfo`: `name=value` strings, each ended by NUL.
-fn module(path: &str, data: &[u8], expected: (ElfMachine, ElfData)) -> Result<Module, ElfError> {
+/// Reads the section `.modinfo`: `name=value` strings, each ended by NUL. Also gives the release of the kernel that the
+/// module is for, the first word of `vermagic`.
+fn module(path: &str, data: &[u8], expected: (ElfMachine, ElfData)) -> Result<(Module, String), ElfError> {
     let (header, endian) = elf::header(data, expected)?;
     let sections = header.sections(endian, data)?;
     let mut module = Module { name: module_name(path), path: path.to_owned(), ..Module::default() };
-    let Some((_, section)) = sections.section_by_name(endian, b".modinfo") else { return Ok(module) };
+    let mut release = String::new();
+    let Some((_, section)) = sections.section_by_name(endian, b".modinfo") else {
+        return Ok((module, release));
+    };
     for field in section.data(endian, data)?.split(|byte| *byte == 0) {
         let Some((name, value)) = std::str::from_utf8(field)?.split_once('=') else { continue };
         match name {
@@ -168,10 +181,11 @@ fn module(path: &str, data: &[u8], expected: (ElfMachine, ElfData)) -> Result<Mo
             }
             "alias" => module.aliases.push(value.to_owned()),
             "softdep" => module.soft_dependencies.push(value.to_owned()),
+            "vermagic" => release = value.split(' ').next().unwrap_or(value).to_owned(),
             _ => {}
         }
     }
-    Ok(module)
+    Ok((module, release))
 }
 
 #[cfg(test)]

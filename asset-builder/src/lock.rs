@@ -2,7 +2,7 @@
 //! written. Runs on the build machine; a lock is trusted like the recipe that it belongs to.
 
 use crate::archive::SuiteRecord;
-use crate::package_index::{PackageRecord, Relation};
+use crate::package_index::{PackageRecord, Relation, Weight};
 use crate::recipe::{self, Recipe};
 use crate::release_file::IndexFile;
 use crate::sides::{Side, Sides};
@@ -29,6 +29,9 @@ pub(crate) struct Lock {
     /// Digest of the base image's manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) base_image: Option<String>,
+    /// Of all that the recipe's programs and firmware depend on, for comparison.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) depends: Option<Weight>,
     pub(crate) suite: Vec<SuiteRecord>,
     /// By architecture of the index and name.
     pub(crate) package: Vec<LockedPackage>,
@@ -72,6 +75,7 @@ impl Lock {
             guest_arch: sides.guest.architecture.arch.clone(),
             recipe: sides.digest(),
             base_image,
+            depends: None,
             suite,
             package,
         }
@@ -113,6 +117,16 @@ impl Lock {
             bail!(StaleLock { found, expected });
         }
         Ok(())
+    }
+
+    /// Refuses another base image than the one that the packages were resolved with.
+    pub(crate) fn check_base_image(&self, found: Option<&str>) -> Result<(), OtherBaseImage> {
+        let expected = self.base_image.as_deref();
+        if expected == found {
+            return Ok(());
+        }
+        let name = |digest: Option<&str>| digest.unwrap_or("none").to_owned();
+        Err(OtherBaseImage { found: name(found), expected: name(expected) })
     }
 
     /// The packages of a side, as an index would have them.
@@ -165,6 +179,14 @@ impl LockedPackage {
 pub(crate) struct StaleLock {
     found: Sha256Digest,
     expected: Sha256Digest,
+}
+
+/// A lock is good for one base image.
+#[derive(Debug, thiserror::Error)]
+#[error("the base image is {found}, and the lock was made with {expected}")]
+pub(crate) struct OtherBaseImage {
+    found: String,
+    expected: String,
 }
 
 /// The lock that is compiled in: name and text.

@@ -5,16 +5,22 @@ use crate::assembly::{Assembly, MachinePaths};
 use crate::base_image::BaseImage;
 use crate::cli::{FetchArgs, LockArgs, LockedArgs, SourceArgs};
 use crate::lock::{self, Lock, LockedPackage};
+use crate::package_changes::{self, Change, Listed};
 use crate::packages::Packages;
 use crate::progress::Progress;
+use crate::resolution::Resolution;
 use crate::sides::{Side, Sides};
 use crate::sources::Sources;
-use crate::version;
 use crate::workshop::Workshop;
+use anyhow::Context;
+use indicatif::DecimalBytes;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// What `lock` did.
 #[derive(Debug, Serialize)]
@@ -23,33 +29,9 @@ pub(crate) struct LockReport {
     pub(crate) packages: usize,
     /// Sum of the .debs.
     pub(crate) bytes: u64,
+    /// What it took to complete the programs.
+    pub(crate) resolution: Resolution,
     pub(crate) changes: Vec<Change>,
-}
-
-/// A difference between two locks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Change {
-    pub(crate) package: String,
-    pub(crate) index: String,
-    pub(crate) old: Option<String>,
-    pub(crate) new: Option<String>,
-    /// The version is smaller than before, or the same with other content.
-    pub(crate) warning: Option<&'static str>,
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let package = format!("{}:{}", self.package, self.index);
-        match (&self.old, &self.new) {
-            (None, Some(new)) => write!(f, "+ {package} {new}"),
-            (Some(old), None) => write!(f, "- {package} {old}"),
-            (old, new) => {
-                let version = |version: &Option<String>| version.clone().unwrap_or_default();
-                write!(f, "~ {package} {} -> {}", version(old), version(new))
-            }
-        }?;
-        self.warning.map_or(Ok(()), |warning| write!(f, "  WARNING: {warning}"))
-    }
 }
 
 /// What `fetch` did.
@@ -59,6 +41,25 @@ pub(crate) struct FetchReport {
     pub(crate) packages: usize,
     /// Sum of the .debs.
     pub(crate) bytes: u64,
+    /// What it took to complete the programs.
+    pub(crate) resolution: Resolution,
+}
+
+impl fmt::Display for LockReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, packages, bytes, resolution, changes } = self;
+        writeln!(f, "{}: {packages} packages, {}", file.display(), DecimalBytes(*bytes))?;
+        write!(f, "  {resolution}")?;
+        changes.iter().try_for_each(|change| write!(f, "\n  {change}"))
+    }
+}
+
+impl fmt::Display for FetchReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { arch, packages, bytes, resolution } = self;
+        writeln!(f, "{arch}: {packages} packages, {} in the cache", DecimalBytes(*bytes))?;
+        write!(f, "  {resolution}")
+    }
 }
 
 /// Writes the lock of each architecture.
@@ -80,23 +81,35 @@ fn lock(args: &LockArgs, arch: &str, progress: &Progress) -> anyhow::Result<Lock
         Err(error) => return Err(error.into()),
     };
     let newest = LockedArgs { locked: false, lock: None };
-    let new = follow(&args.source, &sides, &newest, progress)?;
-    fs_err::write(&file, new.to_text()?)?;
+    let (new, resolution) = follow(&args.source, &sides, &newest, progress)?;
+    write(&file, &new.to_text()?).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(LockReport {
         file,
         packages: new.package.len(),
         bytes: new.package.iter().map(|package| package.size).sum(),
+        resolution,
         changes: changes(old.as_ref(), &new),
     })
+}
+
+/// The old lock or the new one, also when the machine dies between them.
+fn write(file: &Path, text: &str) -> std::io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut new = NamedTempFile::new_in(folder)?;
+    new.write_all(text.as_bytes())?;
+    new.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    new.as_file().sync_all()?;
+    new.persist(file)?;
+    Ok(())
 }
 
 /// Fills the cache for each architecture.
 pub(crate) fn fetch_all(args: &FetchArgs, progress: &Progress) -> anyhow::Result<Vec<FetchReport>> {
     let fetch = |arch: &String| {
         let sides = Sides::load(&args.source, arch)?;
-        let lock = follow(&args.source, &sides, &args.locked, progress)?;
+        let (lock, resolution) = follow(&args.source, &sides, &args.locked, progress)?;
         let bytes = lock.package.iter().map(|package| package.size).sum();
-        Ok(FetchReport { arch: arch.clone(), packages: lock.package.len(), bytes })
+        Ok(FetchReport { arch: arch.clone(), packages: lock.package.len(), bytes, resolution })
     };
     args.source.arch.iter().map(fetch).collect()
 }
@@ -107,22 +120,25 @@ fn follow(
     sides: &Sides,
     locked: &LockedArgs,
     progress: &Progress,
-) -> anyhow::Result<Lock> {
+) -> anyhow::Result<(Lock, Resolution)> {
     let workshop = Workshop::open(args, sides, false, progress)?;
     let fetcher = workshop.fetcher(progress)?;
-    let sources = Sources::read(sides, locked, &fetcher, progress)?;
-    let machine = MachinePaths::deserialize(sides.machine()?)?;
     let base_image = workshop.base_image.as_ref();
+    let digest = base_image.map(BaseImage::digest);
+    let sources = Sources::read(sides, (locked, digest.as_deref()), &fetcher, progress)?;
+    let machine = MachinePaths::deserialize(sides.machine()?)?;
 
     let names = &sides.guest.recipe.packages;
     let packages = |index| Packages::new(index, &fetcher, base_image);
     let mut host = Assembly::new(&sides.host, names, packages(sources.host()), progress);
+    host.resolution.depends = sources.depends;
     host.add_programs(&machine, &sides.guest.architecture.build.firmware)?;
     let mut package = locked_packages(&host.packages, &sides.host)?;
     let mut guest = Assembly::new(&sides.guest, names, packages(sources.guest()), progress);
     guest.load_kernel()?;
     package.extend(locked_packages(&guest.packages, &sides.guest)?);
-    Ok(Lock::new(sides, base_image.map(BaseImage::digest), sources.suites, package))
+    let lock = Lock::new(sides, digest, sources.suites.clone(), package);
+    Ok((Lock { depends: sources.depends, ..lock }, host.resolution))
 }
 
 fn locked_packages(packages: &Packages<'_>, side: &Side) -> anyhow::Result<Vec<LockedPackage>> {
@@ -141,33 +157,36 @@ fn locked_packages(packages: &Packages<'_>, side: &Side) -> anyhow::Result<Vec<L
     Ok(locked)
 }
 
-/// By index and name.
+/// What `lock` changed.
 fn changes(old: Option<&Lock>, new: &Lock) -> Vec<Change> {
-    let key = |package: &LockedPackage| (package.index.clone(), package.name.clone());
-    let mut pairs: BTreeMap<_, Pair<'_>> = BTreeMap::new();
-    for package in old.iter().flat_map(|lock| &lock.package) {
-        pairs.entry(key(package)).or_default().0 = Some(package);
-    }
-    for package in &new.package {
-        pairs.entry(key(package)).or_default().1 = Some(package);
-    }
-    pairs.into_iter().filter_map(|((index, package), pair)| change(package, index, pair)).collect()
+    let old = old.iter().flat_map(|lock| &lock.package);
+    package_changes::changes(old.map(listed), new.package.iter().map(listed))
 }
 
-/// A package in the old lock and in the new one.
-type Pair<'a> = (Option<&'a LockedPackage>, Option<&'a LockedPackage>);
-
-fn change(package: String, index: String, (old, new): Pair<'_>) -> Option<Change> {
-    let warning = match (old, new) {
-        (Some(old), Some(new)) if old.sha256 == new.sha256 && old.version == new.version => return None,
-        (Some(old), Some(new)) if old.version == new.version => Some("same version, other content"),
-        (Some(old), Some(new)) if version::compare(&old.version, &new.version).is_gt() => Some("downgrade"),
-        _ => None,
-    };
-    let version = |package: &LockedPackage| package.version.clone();
-    Some(Change { package, index, old: old.map(version), new: new.map(version), warning })
+fn listed(package: &LockedPackage) -> Listed<'_> {
+    let LockedPackage { name, index, version, sha256, .. } = package;
+    Listed { name, arch: index, version, sha256: *sha256 }
 }
 
 #[cfg(test)]
-#[path = "locking/tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn a_lock_is_replaced_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("debian.lock");
+        write(&path, "old and longer").unwrap();
+        // Whoever has the old one open goes on reading the old one.
+        let mut reader = std::fs::File::open(&path).unwrap();
+        write(&path, "new").unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(
+            (text.as_str(), fs_err::read_to_string(&path).unwrap().as_str()),
+            ("old and longer", "new")
+        );
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -7,6 +7,7 @@ mod base_image;
 mod binaries;
 mod build;
 mod cache;
+mod chain;
 mod cli;
 mod closure;
 mod control;
@@ -14,6 +15,7 @@ mod copyright;
 mod cpio;
 mod deb;
 mod depmod;
+mod diff;
 mod elf;
 mod fetch;
 mod hint;
@@ -25,18 +27,22 @@ mod keys;
 mod layout;
 mod lock;
 mod locking;
+mod maintainer_scripts;
 mod module_closure;
 mod module_index;
 mod network;
 mod openpgp;
 mod output;
+mod package_changes;
 mod package_index;
 mod packages;
 mod progress;
 mod provenance;
 mod push;
+mod qemu_modules;
 mod recipe;
 mod release_file;
+mod resolution;
 mod sbom;
 mod seen_suites;
 mod sides;
@@ -47,14 +53,17 @@ mod workshop;
 
 use clap::Parser;
 use cli::{Cli, Command};
-use indicatif::DecimalBytes;
 use progress::Progress;
 use serde::Serialize;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Exit code of our own errors, as Docker has it.
 const FAILURE: u8 = 125;
+
+/// Exit code of `diff` for bundles that differ, as diff(1) has it.
+const DIFFERENT: u8 = 1;
 
 #[allow(clippy::print_stderr, reason = "the one place that prints errors")]
 fn main() -> ExitCode {
@@ -65,10 +74,8 @@ fn main() -> ExitCode {
             return if error.use_stderr() || printed.is_err() { FAILURE.into() } else { ExitCode::SUCCESS };
         }
     };
-    // What the HTTP client does TLS with; it cannot fail but for having been called before.
-    rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
-    match run(&cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(&cli) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("runq-assets: {error:#}");
             if let Some(hint) = hint::hint(&error) {
@@ -79,50 +86,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> anyhow::Result<()> {
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    match command {
+    let progress = Progress::new(cli.quiet);
+    match &cli.command {
         Command::Build(args) => {
-            let reports = build::build_all(args, &Progress::new())?;
-            if args.source.json {
-                return print_json(&mut out, &reports);
-            }
-            for report in reports {
-                writeln!(
-                    out,
-                    "{}: {}, {} installed, {} files, {} packages of {}",
-                    report.file.display(),
-                    DecimalBytes(report.size),
-                    DecimalBytes(report.installed_size),
-                    report.files,
-                    report.packages,
-                    report.distribution
-                )?;
-            }
+            show(&build::build_all(args, &progress)?, (args.source.json, cli.quiet), &mut out)?;
         }
         Command::Lock(args) => {
-            let reports = locking::lock_all(args, &Progress::new())?;
-            if args.source.json {
-                return print_json(&mut out, &reports);
-            }
-            for report in reports {
-                let (packages, bytes) = (report.packages, DecimalBytes(report.bytes));
-                writeln!(out, "{}: {packages} packages, {bytes}", report.file.display())?;
-                report.changes.iter().try_for_each(|change| writeln!(out, "  {change}"))?;
-            }
+            show(&locking::lock_all(args, &progress)?, (args.source.json, cli.quiet), &mut out)?;
         }
         Command::Fetch(args) => {
-            let reports = locking::fetch_all(args, &Progress::new())?;
-            if args.source.json {
-                return print_json(&mut out, &reports);
-            }
-            for report in reports {
-                let (packages, bytes) = (report.packages, DecimalBytes(report.bytes));
-                writeln!(out, "{}: {packages} packages, {bytes} in the cache", report.arch)?;
-            }
+            show(&locking::fetch_all(args, &progress)?, (args.source.json, cli.quiet), &mut out)?;
         }
         Command::Push(args) => {
-            let digest = push::push(args, &Progress::new())?;
+            let digest = push::push(args, &progress)?;
             writeln!(out, "{}@{digest}", args.target)?;
         }
         Command::Keygen { output } => {
@@ -133,8 +111,23 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Verify(args) => inspect::verify(args, &mut out)?,
         Command::Why { file, bundle } => inspect::why(file, bundle, &mut out)?,
         Command::List(args) => inspect::list(args, &mut out)?,
+        Command::Diff(args) if diff::diff(args, &mut out)? => return Ok(DIFFERENT.into()),
+        Command::Diff(_) => {}
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what was done.
+fn show<R: Serialize + Display>(
+    reports: &[R],
+    (json, quiet): (bool, bool),
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    match (json, quiet) {
+        (true, _) => print_json(out, &reports),
+        (false, true) => Ok(()),
+        (false, false) => Ok(reports.iter().try_for_each(|report| writeln!(out, "{report}"))?),
+    }
 }
 
 /// For programs that read what we did.

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::Args;
+use runq_bundle::registry::is_local;
 use std::path::{Path, PathBuf};
 
 /// What the command line says about the network. Proxies are those of http_proxy, https_proxy and no_proxy.
@@ -41,32 +42,33 @@ impl Network {
 
     /// Reads the files that the arguments and the environment name.
     pub(crate) fn new(args: &NetworkArgs, offline: bool) -> anyhow::Result<Self> {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let home = set("HOME");
-        let netrc = match (&args.netrc, home.as_deref().map(|home| home.join(".netrc"))) {
+        let netrc = match (&args.netrc, set("HOME").map(|home| home.join(".netrc"))) {
             (Some(path), _) => Netrc::read(path)?,
             (None, Some(path)) if path.exists() => Netrc::read(&path)?,
             _ => Netrc::default(),
         };
-        let docker_config = set("DOCKER_CONFIG").or_else(|| Some(home?.join(".docker")));
         Ok(Self {
             ca_certificates: args.ca_file.as_ref().map(fs_err::read).transpose()?,
             netrc,
             insecure_registries: args.insecure_registry.clone(),
-            docker_config,
+            docker_config: docker_config(),
             offline,
         })
     }
 
     /// Whether a registry (`host[:port]`) is asked over plain HTTP: one of this machine, or one that the user names.
     pub(crate) fn is_plain(&self, registry: &str) -> bool {
-        let host = match registry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((address, _)) => address,
-            None => registry.rsplit_once(':').map_or(registry, |(host, _)| host),
-        };
-        let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        is_loopback || host == "localhost" || self.insecure_registries.iter().any(|name| name == registry)
+        is_local(registry) || self.insecure_registries.iter().any(|name| name == registry)
     }
+}
+
+/// Directory of Docker's config.json: `$DOCKER_CONFIG`, else `~/.docker`.
+pub(crate) fn docker_config() -> Option<PathBuf> {
+    set("DOCKER_CONFIG").or_else(|| Some(set("HOME")?.join(".docker")))
+}
+
+fn set(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Names and passwords by host, as curl and apt read them.

@@ -106,5 +106,8 @@ fn keys_error(source: pgp::errors::Error) -> OpenPgpError {
 }
 
 #[cfg(test)]
+pub(crate) mod fixture;
+
+#[cfg(test)]
 #[path = "openpgp/tests.rs"]
 mod tests;

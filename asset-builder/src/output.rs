@@ -3,6 +3,7 @@
 
 use crate::layout::Layout;
 use crate::progress::Progress;
+use crate::resolution::Resolution;
 use anyhow::Context;
 use indicatif::DecimalBytes;
 use runq_bundle::archive::write_bundle;
@@ -10,6 +11,7 @@ use runq_bundle::digest::{HashingWriter, Sha256Digest};
 use runq_bundle::manifest::{Entry, Manifest};
 use runq_bundle::signature;
 use serde::Serialize;
+use std::fmt;
 use std::fs::Permissions;
 use std::io::{self, BufWriter, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -27,8 +29,23 @@ pub(crate) struct Report {
     pub(crate) installed_size: u64,
     pub(crate) files: usize,
     pub(crate) packages: usize,
+    /// What it took to complete the programs.
+    pub(crate) resolution: Resolution,
     pub(crate) version_id: String,
     pub(crate) distribution: String,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, files, packages, distribution, resolution, .. } = self;
+        let (size, installed) = (DecimalBytes(self.size), DecimalBytes(self.installed_size));
+        writeln!(
+            f,
+            "{}: {size}, {installed} installed, {files} files, {packages} packages of {distribution}",
+            file.display()
+        )?;
+        write!(f, "  {resolution}")
+    }
 }
 
 /// A bundle that is not written yet: what would make that fail was tried before the long work.
@@ -59,7 +76,7 @@ impl Output {
     pub(crate) fn write(
         self,
         manifest: &Manifest,
-        layout: &Layout,
+        (layout, resolution): (&Layout, Resolution),
         progress: &Progress,
     ) -> anyhow::Result<Report> {
         let manifest_bytes = manifest.to_json()?;
@@ -82,6 +99,7 @@ impl Output {
             installed_size: manifest.total_bytes(),
             files: manifest.files.len(),
             packages: manifest.packages.len(),
+            resolution,
             version_id,
             distribution: manifest.distribution.clone(),
         })

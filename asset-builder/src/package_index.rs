@@ -4,8 +4,10 @@
 use crate::control::{Stanza, stanzas};
 use crate::release_file::IndexFile;
 use crate::version;
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 /// A package as the archive describes it.
 #[derive(Debug, Clone)]
@@ -51,8 +53,45 @@ pub(crate) enum PackageIndexError {
     Relation { package: String, text: String },
     #[error("no suite has package {name:?}")]
     NoPackage { name: String },
-    #[error("package {package:?} needs {clause}, which no suite has")]
-    Unmet { package: String, clause: String },
+    #[error("{} needs {}, and nothing meets that: {}", chain[0], chain[1..].join(", which needs "), rejected.join("; "))]
+    Unmet {
+        /// From what the recipe names to what is needed.
+        chain: Vec<String>,
+        /// What comes near, and why it does not do.
+        rejected: Vec<String>,
+    },
+}
+
+impl PackageIndexError {
+    /// With those that asked for the package, the first of them first.
+    pub(crate) fn asked_by(self, mut askers: Vec<String>) -> Self {
+        match self {
+            Self::Unmet { chain, rejected } => {
+                askers.extend(chain);
+                Self::Unmet { chain: askers, rejected }
+            }
+            error => error,
+        }
+    }
+}
+
+/// What packages weigh.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Weight {
+    pub(crate) packages: usize,
+    /// Of the .debs.
+    pub(crate) bytes: u64,
+}
+
+impl Weight {
+    /// Of all these.
+    pub(crate) fn of<'a>(packages: impl Iterator<Item = &'a PackageRecord>) -> Self {
+        packages.fold(Self::default(), |sum, package| Self {
+            packages: sum.packages + 1,
+            bytes: sum.bytes + package.deb.size,
+        })
+    }
 }
 
 /// The newest version of every package.
@@ -100,14 +139,56 @@ impl PackageIndex {
         &self,
         package: &PackageRecord,
     ) -> Result<Vec<&PackageRecord>, PackageIndexError> {
-        let choose = |clause: &Vec<Relation>| {
-            let real = clause.iter().find_map(|relation| self.real(relation));
-            real.or_else(|| clause.iter().find_map(|relation| self.provider(relation))).ok_or_else(|| {
-                let names: Vec<_> = clause.iter().map(|relation| relation.name.as_str()).collect();
-                PackageIndexError::Unmet { package: package.name.clone(), clause: names.join(" or ") }
-            })
-        };
+        let choose =
+            |clause: &'_ Vec<Relation>| self.choose(clause).ok_or_else(|| self.unmet(package, clause));
         package.depends.iter().map(choose).collect()
+    }
+
+    /// All that these packages depend on, however far, themselves included: what apt would install. Clauses that cannot be
+    /// met lead to nothing.
+    pub(crate) fn depends_closure<'a>(
+        &'a self,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Vec<&'a PackageRecord> {
+        let mut queue: Vec<_> = names.filter_map(|name| self.packages.get(name)).collect();
+        let mut found = BTreeMap::new();
+        while let Some(package) = queue.pop() {
+            if found.insert(&package.name, package).is_none() {
+                queue.extend(package.depends.iter().filter_map(|clause| self.choose(clause)));
+            }
+        }
+        found.into_values().collect()
+    }
+
+    fn choose(&self, clause: &[Relation]) -> Option<&PackageRecord> {
+        let real = clause.iter().find_map(|relation| self.real(relation));
+        real.or_else(|| clause.iter().find_map(|relation| self.provider(relation)))
+    }
+
+    /// Explains itself.
+    fn unmet(&self, package: &PackageRecord, clause: &[Relation]) -> PackageIndexError {
+        let mut rejected = Vec::new();
+        for Relation { name, bound } in clause {
+            let fits_not = |version: Option<&str>| match (version, bound) {
+                (Some(version), Some((operator, bound))) => format!("{version} is not {operator} {bound}"),
+                _ => "it says no version".to_owned(),
+            };
+            let real = self.packages.get(name).into_iter();
+            let real = real.map(|found| {
+                format!("{name} of {} is rejected, as {}", found.suite, fits_not(Some(&found.version)))
+            });
+            let providers = self.providers.get(name).into_iter().flatten();
+            let providers = providers.map(|(provider, version)| {
+                format!("{provider}, which provides {name}, is rejected, as {}", fits_not(version.as_deref()))
+            });
+            let known = rejected.len();
+            rejected.extend(real.chain(providers));
+            if rejected.len() == known {
+                rejected.push(format!("no suite has {name}"));
+            }
+        }
+        let clause: Vec<_> = clause.iter().map(Relation::to_string).collect();
+        PackageIndexError::Unmet { chain: vec![package.title(), clause.join(" | ")], rejected }
     }
 
     fn real(&self, relation: &Relation) -> Option<&PackageRecord> {
@@ -121,6 +202,34 @@ impl PackageIndex {
             .iter()
             .find(|(_, version)| relation.admits(version.as_deref()))?;
         self.packages.get(name)
+    }
+}
+
+impl PackageRecord {
+    /// Name and version.
+    pub(crate) fn title(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
+}
+
+impl fmt::Display for Relation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.bound {
+            Some((operator, version)) => write!(f, "{} ({operator} {version})", self.name),
+            None => write!(f, "{}", self.name),
+        }
+    }
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Earlier => "<<",
+            Self::EarlierOrEqual => "<=",
+            Self::Equal => "=",
+            Self::LaterOrEqual => ">=",
+            Self::Later => ">>",
+        })
     }
 }
 
@@ -213,59 +322,5 @@ fn relation(text: &str) -> Option<Relation> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use runq_bundle::digest::sha256;
-
-    fn stanza(name: &str, version: &str, more: &str) -> String {
-        let digest = sha256(name.as_bytes());
-        format!(
-            "Package: {name}\nVersion: {version}\nArchitecture: amd64\nFilename: pool/{name}_{version}.deb\n\
-             Size: 7\nSHA256: {digest}\n{more}\n\n"
-        )
-    }
-
-    fn names(packages: &[&PackageRecord]) -> Vec<String> {
-        packages.iter().map(|package| package.name.clone()).collect()
-    }
-
-    #[test]
-    fn takes_the_newest_version_of_all_suites() {
-        let mut index = PackageIndex::default();
-        index.add(("http://a", "trixie"), &stanza("qemu", "1:8.2", "")).unwrap();
-        index.add(("http://b", "trixie"), &stanza("qemu", "1:8.2+deb13u1", "")).unwrap();
-        index.add(("http://c", "trixie"), &stanza("qemu", "9.0", "")).unwrap();
-        let package = index.package("qemu").unwrap();
-        assert_eq!(package.url, "http://b/pool/qemu_1:8.2+deb13u1.deb");
-        assert_eq!(package.source, ("qemu".to_owned(), "1:8.2+deb13u1".to_owned()));
-        assert!(matches!(index.package("kvm"), Err(PackageIndexError::NoPackage { .. })));
-    }
-
-    #[test]
-    fn chooses_alternatives_in_order_and_real_packages_before_provided_ones() {
-        let mut index = PackageIndex::default();
-        let depends =
-            "Pre-Depends: libc6:any (>= 2.38)\nDepends: gone | mail, old (>> 3) | libz1 (= 1), api (>= 2)";
-        let text = [
-            stanza("qemu", "1", depends),
-            stanza("libc6", "2.41-1", "Source: glibc (2.41)"),
-            stanza("amail", "1", "Provides: mail, api (= 1)"),
-            stanza("bmail", "1", "Provides: mail, api (= 2)"),
-            stanza("old", "3", ""),
-            stanza("libz1", "1", ""),
-        ];
-        index.add(("http://a", "trixie"), &text.concat()).unwrap();
-        let dependencies = index.dependencies(index.package("qemu").unwrap()).unwrap();
-        assert_eq!(names(&dependencies), ["libc6", "amail", "libz1", "bmail"]);
-        assert_eq!(dependencies[0].source, ("glibc".to_owned(), "2.41".to_owned()));
-    }
-
-    #[test]
-    fn reports_what_is_not_in_the_archive() {
-        let mut index = PackageIndex::default();
-        index.add(("http://a", "trixie"), &stanza("qemu", "1", "Depends: x (>= 2) | y")).unwrap();
-        let error = index.dependencies(index.package("qemu").unwrap()).unwrap_err();
-        assert_eq!(error.to_string(), "package \"qemu\" needs x or y, which no suite has");
-        assert!(index.add(("http://a", "trixie"), &stanza("q", "1", "Depends: x (~ 2)")).is_err());
-    }
-}
+#[path = "package_index/tests.rs"]
+mod tests;

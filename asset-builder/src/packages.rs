@@ -6,10 +6,11 @@ use crate::closure::Library;
 use crate::control::stanzas;
 use crate::deb::{self, DebError};
 use crate::fetch::{FetchError, Fetcher};
+use crate::maintainer_scripts::Deed;
 use crate::package_index::{PackageIndex, PackageIndexError, PackageRecord};
 use crate::tree::{Tree, TreeError};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Why a package cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,10 @@ pub(crate) struct Packages<'a> {
     fetcher: &'a Fetcher<'a>,
     base_image: Option<&'a BaseImage>,
     loaded: BTreeMap<String, PackageRecord>,
+    /// What the scripts of packages would do; those of the base image have done it.
+    deeds: BTreeMap<String, Vec<Deed>>,
+    /// Which package's dependency led to it; nothing for what the recipe names.
+    asked_by: BTreeMap<String, String>,
     tree: Tree,
 }
 
@@ -42,7 +47,15 @@ impl<'a> Packages<'a> {
         fetcher: &'a Fetcher<'a>,
         base_image: Option<&'a BaseImage>,
     ) -> Self {
-        Self { index, fetcher, base_image, loaded: BTreeMap::new(), tree: Tree::default() }
+        Self {
+            index,
+            fetcher,
+            base_image,
+            loaded: BTreeMap::new(),
+            deeds: BTreeMap::new(),
+            asked_by: BTreeMap::new(),
+            tree: Tree::default(),
+        }
     }
 
     /// Loads a package, once.
@@ -54,7 +67,10 @@ impl<'a> Packages<'a> {
                 None => {
                     let content = self.fetcher.verified(&package.url, package.deb)?;
                     let unreadable = |source| PackageError::Deb { url: package.url.clone(), source };
-                    agree(package, &deb::control(&content).map_err(unreadable)?)?;
+                    let control = deb::control(&content).map_err(unreadable)?;
+                    let PackageRecord { name, version, arch, url, .. } = package;
+                    agree(url, (name, version, arch), &control.record)?;
+                    self.deeds.insert(name.to_owned(), control.deeds);
                     deb::members(&content).map_err(unreadable)?
                 }
             };
@@ -73,12 +89,31 @@ impl<'a> Packages<'a> {
         Ok(Some(self.load(&found.name)?.name.clone()))
     }
 
+    /// From what the recipe names down to what asked for this package, by titles. `found` knows who asked for what is not
+    /// loaded yet.
+    fn askers(&self, name: &str, found: &BTreeMap<&str, &str>) -> Vec<String> {
+        let asker = |name: &str| {
+            let loaded = || self.asked_by.get(name).map(String::as_str);
+            found.get(name).copied().or_else(loaded)
+        };
+        let names = std::iter::successors(asker(name), |name| asker(name));
+        let titles = names.filter_map(|name| Some(self.index.package(name).ok()?.title()));
+        let mut titles: Vec<_> = titles.collect();
+        titles.reverse();
+        titles
+    }
+
     /// The packages that one depends on directly.
     pub(crate) fn dependencies(
         &self,
         package: &PackageRecord,
     ) -> Result<Vec<&PackageRecord>, PackageIndexError> {
         self.index.dependencies(package)
+    }
+
+    /// What the scripts of a package would do.
+    pub(crate) fn deeds(&self, name: &str) -> &[Deed] {
+        self.deeds.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The records of what was loaded, by name.
@@ -97,18 +132,30 @@ impl Library for Packages<'_> {
     /// Direct dependencies first, then those of the dependencies: a transitional package is empty and depends on the
     /// one that has the library.
     fn load_dependency(&mut self, owner: &str, library: &str) -> Result<bool, PackageError> {
-        let mut seen = BTreeSet::from([owner]);
-        let mut level = vec![self.index.package(owner)?];
+        let index = self.index;
+        let mut found: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut level = vec![index.package(owner)?];
         while !level.is_empty() {
             let mut next = Vec::new();
             for package in level {
-                next.extend(self.index.dependencies(package)?);
+                let dependencies = index.dependencies(package);
+                let dependencies =
+                    dependencies.map_err(|error| error.asked_by(self.askers(&package.name, &found)))?;
+                for dependency in dependencies {
+                    let name = dependency.name.as_str();
+                    if name != owner && !found.contains_key(name) {
+                        found.insert(name, &package.name);
+                        next.push(dependency);
+                    }
+                }
             }
-            next.retain(|package| seen.insert(&package.name));
             let missing = next.iter().filter(|package| !self.loaded.contains_key(&package.name));
             // The first of the best: `max_by_key` would give the last.
             if let Some(best) = missing.min_by_key(|package| Reverse(likeness(&package.name, library))) {
-                self.load(&best.name)?;
+                let asker = found.get(best.name.as_str()).map(|asker| (*asker).to_owned());
+                let name = best.name.clone();
+                self.asked_by.extend(asker.map(|asker| (name.clone(), asker)));
+                self.load(&name)?;
                 return Ok(true);
             }
             level = next;
@@ -119,14 +166,16 @@ impl Library for Packages<'_> {
 
 /// What the package says of itself is what the index says of it. An archive that mixes these up would have us record
 /// one version and ship another.
-fn agree(package: &PackageRecord, control: &str) -> Result<(), PackageError> {
+pub(crate) fn agree(
+    url: &str,
+    (name, version, arch): (&str, &str, &str),
+    control: &str,
+) -> Result<(), PackageError> {
     let stanza = stanzas(control).next();
-    for (field, expected) in
-        [("Package", &package.name), ("Version", &package.version), ("Architecture", &package.arch)]
-    {
-        let found = stanza.as_ref().and_then(|stanza| stanza.get(field)).unwrap_or_default().to_owned();
-        if found != *expected {
-            let (url, expected) = (package.url.clone(), expected.clone());
+    for (field, expected) in [("Package", name), ("Version", version), ("Architecture", arch)] {
+        let found = stanza.as_ref().and_then(|stanza| stanza.get(field)).unwrap_or_default();
+        if found != expected {
+            let (url, found, expected) = (url.to_owned(), found.to_owned(), expected.to_owned());
             return Err(PackageError::Contradiction { url, field, found, expected });
         }
     }

@@ -2,6 +2,7 @@
 //! only what a trusted key has signed, and only the bytes that were verified.
 
 use crate::cli::PushArgs;
+use crate::network::{self, Network};
 use crate::progress::Progress;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use runq_bundle::archive::BundleReader;
 use runq_bundle::digest::sha256;
 use runq_bundle::manifest::Manifest;
 use runq_bundle::registry::{
-    ARCH_ANNOTATION, ARTIFACT_TYPE, LAYER_TYPE, TITLE_ANNOTATION, credentials, is_local, oci_arch,
+    ARCH_ANNOTATION, ARTIFACT_TYPE, Credentials, LAYER_TYPE, TITLE_ANNOTATION, is_local, oci_arch,
 };
 use runq_bundle::signature::PublicKey;
 use serde_json::{Value, json};
@@ -81,13 +82,11 @@ impl Registry {
             None => Vec::new(),
         };
         let plain = if is_local(&registry) { vec![registry] } else { Vec::new() };
-        let config = args
-            .docker_config
-            .as_ref()
-            .and_then(|directory| fs_err::read(directory.join("config.json")).ok());
-        let auth = config.and_then(|config| credentials(&config, reference.registry()));
+        let folder = args.docker_config.clone().or_else(network::docker_config);
+        let login = Credentials::find(folder.as_deref(), reference.registry())?.login;
         let auth =
-            auth.map_or(RegistryAuth::Anonymous, |(user, password)| RegistryAuth::Basic(user, password));
+            login.map_or(RegistryAuth::Anonymous, |(user, password)| RegistryAuth::Basic(user, password));
+        Network::prepare_tls();
         let client = Client::new(ClientConfig {
             protocol: ClientProtocol::HttpsExcept(plain),
             extra_root_certificates,

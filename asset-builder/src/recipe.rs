@@ -4,6 +4,7 @@
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// (path below `arch/`, text) of every file there.
@@ -126,6 +127,9 @@ pub(crate) struct Recipe {
     /// Where packages come from, and who vouches for them.
     pub(crate) archive: Vec<Archive>,
     pub(crate) packages: PackageNames,
+    /// Packages whose scripts divert files or add alternatives, and why a bundle can do without that.
+    #[serde(default)]
+    pub(crate) acknowledged: BTreeMap<String, String>,
     /// Keys that replace those of the architecture's `[machine]`.
     #[serde(default)]
     pub(crate) machine: serde_json::Map<String, serde_json::Value>,
@@ -282,6 +286,15 @@ impl Archive {
     pub(crate) fn key_files(&self) -> Vec<&str> {
         KEY_FILES.into_iter().chain(self.key_file.as_deref()).collect()
     }
+}
+
+/// The recipes that are compiled in for a distribution, of all architectures.
+pub(crate) fn of_distribution(distribution: &str) -> anyhow::Result<Vec<Recipe>> {
+    let names = EMBEDDED.iter().map(|(name, _)| name).filter_map(|name| name.strip_suffix(".toml"));
+    let recipes = names.filter_map(|name| name.split_once('/')).filter(|(_, distro)| *distro != "machine");
+    let recipes =
+        recipes.map(|(arch, distro)| Recipe::load(arch, distro)).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(recipes.into_iter().filter(|recipe| recipe.distribution == distribution).collect())
 }
 
 /// The text of a file below `arch/` that is compiled in.

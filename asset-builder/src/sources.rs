@@ -5,7 +5,7 @@ use crate::archive::{self, SuiteRecord};
 use crate::cli::LockedArgs;
 use crate::fetch::{FetchError, Fetcher};
 use crate::lock::Lock;
-use crate::package_index::{PackageIndex, PackageRecord};
+use crate::package_index::{PackageIndex, PackageRecord, Weight};
 use crate::progress::Progress;
 use crate::sides::{Side, Sides};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,13 +20,15 @@ pub(crate) struct Sources {
     /// When it is not that of the host.
     guest: Option<PackageIndex>,
     pub(crate) suites: Vec<SuiteRecord>,
+    /// Of all that the recipe's programs and firmware depend on.
+    pub(crate) depends: Option<Weight>,
 }
 
 impl Sources {
     /// By the command line: from a lock, or from the archives.
     pub(crate) fn read(
         sides: &Sides,
-        args: &LockedArgs,
+        (args, base_image): (&LockedArgs, Option<&str>),
         fetcher: &Fetcher<'_>,
         progress: &Progress,
     ) -> anyhow::Result<Self> {
@@ -34,10 +36,11 @@ impl Sources {
             return Self::from_archives(sides, fetcher, progress);
         }
         let lock = Lock::load(sides, args.lock.as_deref())?;
+        lock.check_base_image(base_image)?;
         let (host, guest) = (lock.packages(&sides.host), lock.packages(&sides.guest));
-        fetch_all(host.iter().chain(&guest), fetcher)?;
+        fetch_all(host.iter().chain(&guest), fetcher, progress)?;
         let guest = sides.is_foreign().then(|| PackageIndex::of(guest));
-        Ok(Self { host: PackageIndex::of(host), guest, suites: lock.suite })
+        Ok(Self { host: PackageIndex::of(host), guest, suites: lock.suite, depends: lock.depends })
     }
 
     /// The newest packages of the archives.
@@ -50,7 +53,10 @@ impl Sources {
             archive::snapshot((&side.recipe, side.deb_arch()), sides.allow_older, fetcher, progress)
         };
         let host = snapshot(&sides.host)?;
-        let mut sources = Self { host: host.index, guest: None, suites: host.suites };
+        let names = &sides.guest.recipe.packages;
+        let names = names.programs.iter().chain(&names.firmware).map(String::as_str);
+        let depends = Some(Weight::of(host.index.depends_closure(names).into_iter()));
+        let mut sources = Self { host: host.index, guest: None, suites: host.suites, depends };
         if sides.is_foreign() {
             let guest = snapshot(&sides.guest)?;
             sources.guest = Some(guest.index);
@@ -79,8 +85,10 @@ impl Sources {
 fn fetch_all<'a>(
     packages: impl Iterator<Item = &'a PackageRecord>,
     fetcher: &Fetcher<'_>,
+    progress: &Progress,
 ) -> Result<(), FetchError> {
     let missing: Vec<_> = packages.filter(|package| !fetcher.has(package.deb.sha256)).collect();
+    progress.announce(missing.len(), missing.iter().map(|package| package.deb.size).sum());
     let next = AtomicUsize::new(0);
     let download = || -> Result<(), FetchError> {
         while let Some(package) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {

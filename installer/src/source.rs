@@ -48,6 +48,8 @@ pub(crate) enum SourceError {
     TooLarge { source_name: String },
     #[error("{source_name} is not an asset bundle: it begins with {begins:?}")]
     NotABundle { source_name: String, begins: String },
+    #[error("cannot use the credentials for the registry")]
+    Credentials(#[from] runq_bundle::registry::CredentialsError),
     #[error("cannot pull {reference}")]
     Registry { reference: String, source: oci_distribution::errors::OciDistributionError },
     #[error("{reference} has no bundle for {arch}, but for {}", found.join(", "))]

@@ -132,7 +132,8 @@ pub(crate) fn secret_key() -> Result<PathBuf> {
 }
 
 /// The asset builder.
-pub(crate) fn runq_assets() -> Command {
+#[must_use]
+pub fn runq_assets() -> Command {
     Command::new(workspace::dist().join("runq-assets"))
 }
 

@@ -2,34 +2,23 @@
 //! build machine; trusts the digest that the user names, or else the registry's answer to a tag over TLS.
 
 use crate::base_image::BaseImageError;
-use crate::base_image::credentials::Credentials;
 use crate::base_image::oci::{self, Descriptor, Document};
+use crate::base_image::registry_client::RegistryClient;
 use crate::base_image::store::Pulled;
 use crate::cache::{Cache, Partial};
 use crate::network::Network;
 use crate::progress::Progress;
 use futures::{StreamExt, TryStreamExt};
-use oci_distribution::client::{
-    BlobResponse, Certificate, CertificateEncoding, ClientConfig, ClientProtocol,
-};
+use oci_distribution::Reference;
 use oci_distribution::errors::OciDistributionError;
-use oci_distribution::secrets::RegistryAuth;
-use oci_distribution::{Client, Reference};
-use runq_bundle::digest::Sha256Digest;
+use reqwest::StatusCode;
+use runq_bundle::digest::{Sha256Digest, sha256};
+use runq_bundle::registry::Credentials;
 use std::io;
 use std::time::Duration;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const PARALLEL_LAYERS: usize = 4;
 const ATTEMPTS: usize = 4;
-
-const ACCEPTED: [&str; 4] = [
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-];
 
 /// Why an image cannot be pulled.
 #[derive(Debug, thiserror::Error)]
@@ -40,14 +29,20 @@ pub(crate) enum RegistryError {
     Client(#[source] Box<OciDistributionError>),
     #[error("{name} is not in the cache, and --offline forbids to pull it")]
     Offline { name: String },
+    #[error("cannot set up HTTP")]
+    Http(#[source] reqwest::Error),
+    #[error("cannot get a token for {name}")]
+    Token { name: String, source: Box<OciDistributionError> },
     #[error("cannot pull {name}")]
-    Manifest { name: String, source: Box<OciDistributionError> },
+    Request { name: String, source: reqwest::Error },
+    #[error("cannot pull {name}: the registry answers {status}")]
+    Status { name: String, status: StatusCode },
+    #[error("{name} has more than {allowed} bytes")]
+    TooLarge { name: String, allowed: u64 },
     #[error("{registry} does not let us pull {name}{helper}")]
     Unauthorized { registry: String, name: String, helper: String },
-    #[error("cannot pull {digest} of {name}")]
-    Blob { name: String, digest: String, source: Box<OciDistributionError> },
-    #[error("cannot read {digest} of {name}")]
-    Body { name: String, digest: String, source: io::Error },
+    #[error("cannot keep {digest} of {name} in the cache")]
+    Keep { name: String, digest: String, source: io::Error },
     #[error(
         "{digest} of {name} is not what its digest says: expected {expected} bytes, found {found}, SHA-256 {sha256}"
     )]
@@ -56,8 +51,7 @@ pub(crate) enum RegistryError {
 
 /// A registry, as one image of it is pulled.
 pub(crate) struct Registry<'a> {
-    client: Client,
-    credentials: Credentials,
+    client: RegistryClient,
     reference: &'a Reference,
     cache: &'a Cache,
     progress: &'a Progress,
@@ -91,20 +85,8 @@ impl<'a> Registry<'a> {
                 "docker-credential-{helper} has the credentials for {registry}; it is not run, the pull is anonymous"
             ));
         }
-        let plain = network.is_plain(registry).then(|| reference.resolve_registry().to_owned());
-        let certificate =
-            |data: &Vec<u8>| Certificate { encoding: CertificateEncoding::Pem, data: data.clone() };
-        Network::prepare_tls();
-        let client = Client::try_from(ClientConfig {
-            protocol: ClientProtocol::HttpsExcept(plain.into_iter().collect()),
-            extra_root_certificates: network.ca_certificates.iter().map(certificate).collect(),
-            connect_timeout: Some(CONNECT_TIMEOUT),
-            read_timeout: Some(READ_TIMEOUT),
-            user_agent: concat!("runq-assets/", env!("CARGO_PKG_VERSION")),
-            ..ClientConfig::default()
-        })
-        .map_err(|source| RegistryError::Client(Box::new(source)))?;
-        Ok(Self { client, credentials, reference, cache, progress, offline: network.offline })
+        let client = RegistryClient::new(reference, credentials, network)?;
+        Ok(Self { client, reference, cache, progress, offline: network.offline })
     }
 
     async fn pull(&self, arch: &str) -> Result<Document, BaseImageError> {
@@ -134,45 +116,31 @@ impl<'a> Registry<'a> {
         if self.offline {
             return Err(RegistryError::Offline { name }.into());
         }
-        let (content, digest) = self.manifest(self.reference).await?;
+        let content = self.client.manifest(self.reference.tag().unwrap_or("latest")).await?;
         self.cache.put(&content).map_err(BaseImageError::Cache)?;
-        Ok(digest)
+        Ok(format!("sha256:{}", sha256(&content)))
     }
 
     async fn document(&self, descriptor: &Descriptor) -> Result<Document, BaseImageError> {
         let digest = oci::parse_digest(&descriptor.digest)?;
         if self.cache.get(digest).map_err(BaseImageError::Cache)?.is_none() {
-            let reference = self.reference.clone_with_digest(descriptor.digest.clone());
             if self.offline {
-                return Err(RegistryError::Offline { name: reference.whole() }.into());
+                let name = self.reference.clone_with_digest(descriptor.digest.clone()).whole();
+                return Err(RegistryError::Offline { name }.into());
             }
-            let (content, _) = self.manifest(&reference).await?;
+            let content = self.client.manifest(&descriptor.digest).await?;
+            let found = sha256(&content);
+            if found != digest {
+                let (name, digest) = (self.reference.whole(), descriptor.digest.clone());
+                let expected = descriptor.size.unwrap_or_default();
+                let size = content.len() as u64;
+                return Err(
+                    RegistryError::Mismatch { name, digest, expected, found: size, sha256: found }.into()
+                );
+            }
             self.cache.put(&content).map_err(BaseImageError::Cache)?;
         }
         Document::parse(&descriptor.digest, &oci::read(&Pulled(self.cache), descriptor)?)
-    }
-
-    /// The client checks the digest that the reference has.
-    async fn manifest(&self, reference: &Reference) -> Result<(Vec<u8>, String), RegistryError> {
-        let answer = self.client.pull_manifest_raw(reference, &self.credentials.auth, &ACCEPTED).await;
-        let (content, digest) = answer.map_err(|error| self.refused(reference, error))?;
-        Ok((content.into(), digest))
-    }
-
-    fn refused(&self, reference: &Reference, error: OciDistributionError) -> RegistryError {
-        let name = reference.whole();
-        if !matches!(
-            error,
-            OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_)
-        ) {
-            return RegistryError::Manifest { name, source: Box::new(error) };
-        }
-        let helper = match (&self.credentials.helper, &self.credentials.auth) {
-            (Some(helper), _) => format!(": docker-credential-{helper} has the credentials, but is not run"),
-            (None, RegistryAuth::Anonymous) => ": there are no credentials for it".to_owned(),
-            (None, _) => ": it refuses the credentials of Docker's config.json".to_owned(),
-        };
-        RegistryError::Unauthorized { registry: reference.registry().to_owned(), name, helper }
     }
 
     /// Streams a blob to the cache, from where an earlier attempt ended.
@@ -195,12 +163,8 @@ impl<'a> Registry<'a> {
             match result {
                 Ok(()) => return self.finish(partial, descriptor, size),
                 Err(error) if attempts.next().is_none() => return Err(error.into()),
-                Err(RegistryError::Blob { source, .. })
-                    if !matches!(*source, OciDistributionError::RequestError(_)) =>
-                {
-                    return Err(
-                        RegistryError::Blob { name, digest: descriptor.digest.clone(), source }.into()
-                    );
+                Err(error @ (RegistryError::Status { .. } | RegistryError::Unauthorized { .. })) => {
+                    return Err(error.into());
                 }
                 Err(error) => self.progress.step(&format!("  {error}: trying again")),
             }
@@ -223,40 +187,28 @@ impl<'a> Registry<'a> {
         partial: &mut Partial,
     ) -> Result<(), RegistryError> {
         let (name, digest) = (self.reference.whole(), descriptor.digest.clone());
-        let blob = |source| RegistryError::Blob {
-            name: name.clone(),
-            digest: digest.clone(),
-            source: Box::new(source),
-        };
-        let body = |source| RegistryError::Body { name: name.clone(), digest: digest.clone(), source };
-        // The token for layers that are in the cache already was never asked for.
-        self.client.store_auth_if_needed(self.reference.resolve_registry(), &self.credentials.auth).await;
-        let start = partial.len().map_err(body)?;
-        let mut stream = if start > 0 && start < size {
-            match self.client.pull_blob_stream_partial(self.reference, digest.as_str(), start, None).await {
-                Ok(BlobResponse::Partial(stream)) => stream.stream,
-                Ok(BlobResponse::Full(stream)) => {
-                    partial.restart().map_err(body)?;
-                    stream.stream
-                }
-                Err(error) => return Err(blob(error)),
-            }
-        } else {
-            partial.restart().map_err(body)?;
-            self.client.pull_blob_stream(self.reference, digest.as_str()).await.map_err(blob)?.stream
-        };
-        let bar = self.progress.download(&digest[..19.min(digest.len())], size);
-        bar.set_position(partial.len().map_err(body)?);
-        while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(body)?;
-            partial.append(&chunk).map_err(body)?;
-            bar.inc(chunk.len() as u64);
+        let keep = |source| RegistryError::Keep { name: name.clone(), digest: digest.clone(), source };
+        let start = partial.len().map_err(keep)?;
+        let start = if start < size { start } else { 0 };
+        let mut response = self.client.blob(&digest, start).await?;
+        if start == 0 || response.status() != StatusCode::PARTIAL_CONTENT {
+            partial.restart().map_err(keep)?;
+        }
+        let mut download = self.progress.download(&digest[..19.min(digest.len())], size);
+        download.advance(partial.len().map_err(keep)?);
+        let broken = |source| RegistryError::Request { name: format!("{digest} of {name}"), source };
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            partial.append(&chunk).map_err(keep)?;
+            download.advance(chunk.len() as u64);
             // More than announced is found out at the end; it need not fill the disk.
-            if partial.len().map_err(body)? > size {
+            if partial.len().map_err(keep)? > size {
                 break;
             }
         }
-        bar.finish_and_clear();
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "registry/tests.rs"]
+mod tests;

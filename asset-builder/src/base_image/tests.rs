@@ -93,7 +93,7 @@ fn load(source: &str, arch: &str) -> Result<BaseImage, BaseImageError> {
 fn load_cached(source: &str, arch: &str, cache: &Path) -> Result<BaseImage, BaseImageError> {
     let cache = Cache::open(cache).unwrap();
     let source: ImageSource = source.parse().unwrap();
-    BaseImage::load(&source, arch, (&Network::default(), &cache), &Progress::new()).map(Option::unwrap)
+    BaseImage::load(&source, arch, (&Network::default(), &cache), &Progress::new(true)).map(Option::unwrap)
 }
 
 fn record(name: &str, version: &str) -> PackageRecord {
@@ -251,7 +251,7 @@ fn pulls_from_a_registry_what_the_cache_lacks_and_goes_on_after_a_break() {
     expect_image(&load_cached(&pinned, "amd64", folder.path()).unwrap());
     assert_eq!(asked.lock().unwrap().len(), first);
     let missing = load(&format!("{address}/a/b:missing"), "amd64").err().unwrap();
-    assert!(matches!(missing, BaseImageError::Registry(RegistryError::Manifest { .. })), "{missing:?}");
+    assert!(matches!(missing, BaseImageError::Registry(RegistryError::Status { .. })), "{missing:?}");
     let foreign = load(&pinned, "s390x").err().unwrap();
     assert!(matches!(foreign, BaseImageError::Digest { .. } | BaseImageError::Registry(_)), "{foreign:?}");
 }

@@ -72,7 +72,7 @@ fn reads_the_record_of_the_package() {
     }
     let control_tar = zstd::encode_all(&tar.into_inner().unwrap()[..], 1).unwrap();
     let package = deb_of(&[("control.tar.zst", &control_tar), ("data.tar", b"")]);
-    assert_eq!(control(&package).unwrap().as_bytes(), record);
+    assert_eq!(control(&package).unwrap().record.as_bytes(), record);
     assert!(matches!(control(&deb_of(&[("data.tar", b"")])), Err(DebError::NoPart { name: "control.tar" })));
 }
 

@@ -29,7 +29,7 @@ fn serve(responses: &'static [(&'static str, &'static str)]) -> (String, JoinHan
 fn fetch(url: &str, expected: &str, times: usize) -> Result<Bytes, FetchError> {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::open(folder.path()).unwrap();
-    let (network, progress) = (Network::default(), Progress::new());
+    let (network, progress) = (Network::default(), Progress::new(true));
     let fetcher = Fetcher::new(&cache, &network, &progress).unwrap();
     let expected = IndexFile { size: expected.len() as u64, sha256: sha256(expected.as_bytes()) };
     (1..times).for_each(|_| drop(fetcher.verified(url, expected).unwrap()));
@@ -97,7 +97,7 @@ fn begins_anew_when_what_was_there_is_of_another_file() {
     let cache = Cache::open(folder.path()).unwrap();
     let digest = sha256(b"content");
     cache.partial(digest).unwrap().unwrap().append(b"CON").unwrap();
-    let (network, progress) = (Network::default(), Progress::new());
+    let (network, progress) = (Network::default(), Progress::new(true));
     let fetcher = Fetcher::new(&cache, &network, &progress).unwrap();
     let expected = IndexFile { size: 7, sha256: digest };
     // The server knows no ranges: what it sends first is short, and then whole.
@@ -119,7 +119,7 @@ fn names_a_web_page_that_stands_for_a_file() {
 fn nothing_is_fetched_offline() {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::open(folder.path()).unwrap();
-    let (network, progress) = (Network { offline: true, ..Network::default() }, Progress::new());
+    let (network, progress) = (Network { offline: true, ..Network::default() }, Progress::new(true));
     let fetcher = Fetcher::new(&cache, &network, &progress).unwrap();
     let expected = IndexFile { size: 7, sha256: sha256(b"content") };
     assert!(matches!(fetcher.verified("http://127.0.0.1:1/", expected), Err(FetchError::Offline { .. })));

@@ -83,3 +83,19 @@ fn refuses_damaged_and_unknown_images() {
         assert!(matches!(bootable(&Bytes::copy_from_slice(image), &rules()), Err(KernelError::NotBzImage)));
     }
 }
+
+#[test]
+fn the_release_is_where_the_header_of_each_architecture_says() {
+    let mut x86 = vec![0; 0x300];
+    x86[0x20e..0x210].copy_from_slice(&0x50u16.to_le_bytes());
+    x86[0x250..0x25b].copy_from_slice(b"6.12-amd64 ");
+    assert_eq!(release(&x86, &rules()).as_deref(), Some("6.12-amd64"));
+    let s390x = Architecture::load("s390x").unwrap().build;
+    let mut image = vec![0; 0x1_0500];
+    image[0x1_0428..0x1_0430].copy_from_slice(&0x1_0440u64.to_be_bytes());
+    image[0x1_0440..0x1_044b].copy_from_slice(b"6.12-s390x ");
+    assert_eq!(release(&image, &s390x).as_deref(), Some("6.12-s390x"));
+    for image in [&[][..], &[0; 0x210], &[0; 0x1_0500]] {
+        assert_eq!((release(image, &rules()), release(image, &s390x)), (None, None));
+    }
+}

@@ -5,12 +5,19 @@ use crate::deb::{Member, MemberKind};
 
 const X86: (ElfMachine, ElfData) = (ElfMachine::X86_64, ElfData::Little);
 
-/// Header, section data, string table, and the three section headers (null, `.modinfo`, `.shstrtab`).
+/// A module of the kernel that the tests have.
 fn module_file(info: &[u8]) -> Vec<u8> {
+    module_of("6.12-amd64", info)
+}
+
+/// Header, section data, string table, and the three section headers (null, `.modinfo`, `.shstrtab`).
+fn module_of(release: &str, info: &[u8]) -> Vec<u8> {
+    let info =
+        [info, format!("vermagic={release} SMP preempt mod_unload modversions \0").as_bytes()].concat();
     let names = b"\0.modinfo\0.shstrtab\0";
     let mut file = b"\x7fELF\x02\x01\x01".to_vec();
     file.resize(64, 0);
-    file.extend(info);
+    file.extend(&info);
     file.extend(names);
     let table = file.len() as u64;
     for (offset, value) in [(16, 1u16), (18, 62), (52, 64), (58, 64), (60, 3), (62, 2)] {
@@ -80,4 +87,14 @@ fn refuses_damaged_modules_and_unknown_compressions() {
     let unknown = tree(vec![("kernel/a.ko.lz4", b"".to_vec())]);
     assert!(matches!(ModuleTree::read(&unknown, X86), Err(ModuleError::Compression { .. })));
     assert!(matches!(ModuleTree::read(&Tree::default(), X86), Err(ModuleError::NoVersion)));
+}
+
+#[test]
+fn refuses_a_module_of_another_kernel_by_name() {
+    for release in ["6.12-arm64", "6.12", ""] {
+        let other = tree(vec![("kernel/fs/a.ko", module_of(release, b"depends=\0"))]);
+        let error = ModuleTree::read(&other, X86).err().unwrap().to_string();
+        let expected = format!("usr/lib/modules/6.12-amd64/kernel/fs/a.ko is a module of kernel {release:?}");
+        assert!(error.starts_with(&expected), "{error}");
+    }
 }

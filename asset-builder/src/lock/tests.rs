@@ -70,3 +70,17 @@ fn locks_that_are_compiled_in_belong_to_their_recipes() {
         }
     }
 }
+
+#[test]
+fn is_good_for_one_base_image() {
+    let mut lock = Lock::new(&sides(&[]), None, vec![], vec![]);
+    lock.check_base_image(None).unwrap();
+    let error = lock.check_base_image(Some("sha256:12")).unwrap_err().to_string();
+    assert_eq!(error, "the base image is sha256:12, and the lock was made with none");
+    lock.base_image = Some("sha256:34".to_owned());
+    lock.check_base_image(Some("sha256:34")).unwrap();
+    for other in [None, Some("sha256:12")] {
+        let error = lock.check_base_image(other).unwrap_err().to_string();
+        assert!(error.ends_with("the lock was made with sha256:34"), "{error}");
+    }
+}

@@ -1,10 +1,9 @@
 //! Tests of clear-signed text, with keys made on the spot.
 
+use super::fixture::{self, key};
 use super::signer::Refusal;
 use super::*;
-use pgp::composed::{
-    ArmorOptions, EncryptionCaps, KeyType, SecretKeyParamsBuilder, SignedSecretKey, SubkeyParamsBuilder,
-};
+use pgp::composed::{ArmorOptions, SignedSecretKey};
 use pgp::packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData};
 use pgp::types::{Duration, Password};
 use rand::thread_rng;
@@ -12,29 +11,8 @@ use rand::thread_rng;
 const TEXT: &str = "Suite: noble\n- dashed\n-----not a header\nPadded: yes\nDate: today\n";
 const SIGNED: &str = "Suite: noble\r\n- dashed\r\n-----not a header\r\nPadded: yes\r\nDate: today\r\n";
 
-/// A primary key that certifies and a subkey that signs, as archives have them.
-fn key() -> SignedSecretKey {
-    let mut subkey = SubkeyParamsBuilder::default();
-    subkey.key_type(KeyType::Ed25519Legacy).can_sign(true).can_encrypt(EncryptionCaps::None);
-    let mut key = SecretKeyParamsBuilder::default();
-    key.key_type(KeyType::Ed25519Legacy)
-        .can_certify(true)
-        .can_sign(false)
-        .primary_user_id("Archive <archive@example.org>".to_owned())
-        .subkeys(vec![subkey.build().unwrap()]);
-    key.build().unwrap().generate(thread_rng()).unwrap()
-}
-
 fn sign(key: &SignedSecretKey, lifetime: Option<Duration>) -> String {
-    let subkey = &key.secret_subkeys[0].key;
-    let mut config = SignatureConfig::from_key(thread_rng(), subkey, SignatureType::Text).unwrap();
-    let created = SubpacketData::SignatureCreationTime(Timestamp::now());
-    let data = [Some(created), lifetime.map(SubpacketData::SignatureExpirationTime)];
-    let issuer = SubpacketData::IssuerFingerprint(subkey.fingerprint());
-    config.hashed_subpackets =
-        data.into_iter().flatten().chain([issuer]).map(|data| Subpacket::regular(data).unwrap()).collect();
-    let message = CleartextSignedMessage::new(TEXT, config, subkey, &Password::empty()).unwrap();
-    message.to_armored_string(ArmorOptions::default()).unwrap()
+    fixture::sign(key, TEXT, lifetime)
 }
 
 fn pinned(key: SignedPublicKey) -> PinnedKeys {

@@ -12,7 +12,7 @@ use oci_distribution::errors::OciDistributionError;
 use oci_distribution::manifest::{ImageIndexEntry, OciDescriptor, OciManifest};
 use oci_distribution::secrets::RegistryAuth;
 use oci_distribution::{Reference, RegistryOperation};
-use runq_bundle::registry::{ARCH_ANNOTATION, LAYER_TYPE, credentials, is_local, oci_arch};
+use runq_bundle::registry::{ARCH_ANNOTATION, Credentials, LAYER_TYPE, is_local, oci_arch};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ pub(super) fn download(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|source| SourceError::Keep { path: transport.download_dir.clone(), source })?;
-    let pull = Pull { client: client(reference, transport)?, auth: auth(reference, transport), reference };
+    let pull = Pull { client: client(reference, transport)?, auth: auth(reference, transport)?, reference };
     runtime.block_on(pull.run(arch, partial))
 }
 
@@ -52,11 +52,10 @@ fn client(reference: &Reference, transport: &Transport) -> Result<Client, Source
     }))
 }
 
-fn auth(reference: &Reference, transport: &Transport) -> RegistryAuth {
-    let known = transport.docker_config.as_ref().and_then(|directory| {
-        credentials(&std::fs::read(directory.join("config.json")).ok()?, reference.registry())
-    });
-    known.map_or(RegistryAuth::Anonymous, |(user, password)| RegistryAuth::Basic(user, password))
+fn auth(reference: &Reference, transport: &Transport) -> Result<RegistryAuth, SourceError> {
+    let credentials = Credentials::find(transport.docker_config.as_deref(), reference.registry())?;
+    let login = credentials.login;
+    Ok(login.map_or(RegistryAuth::Anonymous, |(user, password)| RegistryAuth::Basic(user, password)))
 }
 
 struct Pull<'a> {

@@ -3,9 +3,12 @@
 
 use anyhow::Result;
 use runq_tests::assets::Build;
+use runq_tests::bundle;
 use runq_tests::command;
 use runq_tests::http_server::Answer;
 use runq_tests::ubuntu_archive::UbuntuArchive;
+use runq_tests::workspace;
+use sha2::{Digest, Sha256};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -34,6 +37,34 @@ fn interrupted_download_goes_on_where_it_broke() -> Result<()> {
     assert_eq!(starts, [None, Some(100_000)], "the second request asks for the rest");
     let good = fs_err::read(archive.root().join(path.trim_start_matches('/')))?;
     assert!(build.cached()?.contains(&good), "the halves were not joined");
+    Ok(())
+}
+
+/// The bundle's chain holds, from the archive's key to the last file, and breaks where a download is altered.
+fn chain_is_followed_offline(archive: &UbuntuArchive, build: &Build) -> Result<()> {
+    let verify = || -> Result<command::Finished> {
+        let runq_assets = bundle::runq_assets();
+        let mut verify = Command::new("unshare");
+        verify.arg("--net").arg(runq_assets.get_program()).arg("verify").arg(build.path("first"));
+        verify.arg("--public-key").arg(workspace::target().join("keys/sandbox.pub")).arg("--json");
+        verify.arg("--recipe").arg(archive.recipe(&archive.fingerprint)?).arg("--cache").arg(build.cache());
+        command::run(&mut verify, &[], LIMIT)
+    };
+    let good = verify()?;
+    assert_eq!(good.code, 0, "{}", good.stderr_text());
+    let report: serde_json::Value = serde_json::from_str(&good.stdout_text())?;
+    assert_eq!(report["chain"]["replayed"], true, "{}", report["chain"]);
+    assert!(report["chain"]["files"].as_u64().is_some_and(|files| files > 1000), "{}", report["chain"]);
+    let deb = archive.deb("seabios")?;
+    let sha256 =
+        format!("{:x}", Sha256::digest(fs_err::read(archive.root().join(deb.trim_start_matches('/')))?));
+    let cached = build.cache().join("sha256").join(sha256);
+    let mut content = fs_err::read(&cached)?;
+    content[1000] ^= 1;
+    fs_err::write(&cached, content)?;
+    let refused = verify()?;
+    let said = refused.stderr_text();
+    assert!(refused.code == 125 && said.contains("altered") && said.contains("seabios"), "{refused:?}");
     Ok(())
 }
 
@@ -75,6 +106,7 @@ fn builders_share_a_cache_need_no_root_run_nothing_and_once_locked_need_no_netwo
     command::output(&mut offline, LIMIT)?;
     assert_eq!(archive.server.requests().len(), asked, "an offline build asks the archive");
     assert!(read("first")? == read("offline")?, "a locked build is not what the index gave");
+    chain_is_followed_offline(&archive, &build)?;
     for trace in ["first.trace", "second.trace"] {
         let trace = String::from_utf8(read(trace)?)?;
         let (first, more) = trace.trim_end().split_once('\n').unwrap_or((&trace, ""));

@@ -6,6 +6,7 @@
 mod air_gap;
 mod assets_base_image;
 mod assets_both;
+mod assets_inspect;
 mod assets_network;
 mod assets_refusals;
 mod assets_ubuntu;

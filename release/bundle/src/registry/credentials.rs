@@ -1,40 +1,64 @@
-//! Who we are to a registry: the credentials that `docker login` left in Docker's config.json. Runs on the build machine;
-//! credential helpers are programs, and the asset builder runs none.
+//! Who we are to a registry: the credentials that `docker login` left in Docker's config.json. Runs on the build
+//! machine and on the host; credential helpers are programs, and neither runs any.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use oci_distribution::secrets::RegistryAuth;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Docker's own name of its registry.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
 /// Why the credentials cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CredentialsError {
-    #[error(transparent)]
-    Read(#[from] std::io::Error),
+pub enum CredentialsError {
+    /// The file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// config.json.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not JSON, or not as Docker writes it.
     #[error("{path} is malformed")]
-    Json { path: String, source: serde_json::Error },
+    Json {
+        /// config.json.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// Not what `docker login` writes.
     #[error(
         "{path} has an entry for {registry} that cannot be read: expected auth to be base64 of USER:PASSWORD"
     )]
-    Malformed { path: String, registry: String },
+    Malformed {
+        /// config.json.
+        path: PathBuf,
+        /// As it was asked for.
+        registry: String,
+    },
+    /// We know passwords alone.
     #[error(
         "{path} has an identity token for {registry}, which is not supported: log in with a name and a password"
     )]
-    IdentityToken { path: String, registry: String },
+    IdentityToken {
+        /// config.json.
+        path: PathBuf,
+        /// As it was asked for.
+        registry: String,
+    },
 }
 
 /// What to tell a registry.
 #[derive(Debug)]
-pub(crate) struct Credentials {
-    pub(crate) auth: RegistryAuth,
+pub struct Credentials {
+    /// User and password; nobody without.
+    pub login: Option<(String, String)>,
     /// A helper that Docker would ask for this registry.
-    pub(crate) helper: Option<String>,
+    pub helper: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -57,28 +81,30 @@ struct Entry {
 
 impl Credentials {
     /// Looks a registry (`host[:port]`) up in `config.json` of a directory. Without one, we are nobody.
-    pub(crate) fn find(folder: Option<&Path>, registry: &str) -> Result<Self, CredentialsError> {
+    ///
+    /// # Errors
+    /// When the file is there and cannot be used.
+    pub fn find(folder: Option<&Path>, registry: &str) -> Result<Self, CredentialsError> {
         let Some(path) = folder.map(|folder| folder.join("config.json")) else {
-            return Ok(Self { auth: RegistryAuth::Anonymous, helper: None });
+            return Ok(Self { login: None, helper: None });
         };
-        let text = match fs_err::read_to_string(&path) {
+        let text = match std::fs::read_to_string(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => "{}".to_owned(),
-            text => text?,
+            text => text.map_err(|source| CredentialsError::Read { path: path.clone(), source })?,
         };
-        let path = path.display().to_string();
         let config: ConfigFile = serde_json::from_str(&text)
             .map_err(|source| CredentialsError::Json { path: path.clone(), source })?;
         let is_same = |key: &str| host_of(key) == host_of(registry);
         let entry = config.auths.iter().find(|(key, _)| is_same(key)).map(|(_, entry)| entry);
-        let auth = entry.map_or(Ok(RegistryAuth::Anonymous), |entry| entry.auth(&path, registry))?;
+        let login = entry.map(|entry| entry.login(&path, registry)).transpose()?.flatten();
         let own = config.cred_helpers.iter().find(|(key, _)| is_same(key)).map(|(_, helper)| helper.clone());
-        let helper = own.or(config.creds_store).filter(|_| auth == RegistryAuth::Anonymous);
-        Ok(Self { auth, helper })
+        let helper = own.or(config.creds_store).filter(|_| login.is_none());
+        Ok(Self { login, helper })
     }
 }
 
 impl Entry {
-    fn auth(&self, path: &str, registry: &str) -> Result<RegistryAuth, CredentialsError> {
+    fn login(&self, path: &Path, registry: &str) -> Result<Option<(String, String)>, CredentialsError> {
         let (path, registry) = (path.to_owned(), registry.to_owned());
         if self.identitytoken.as_ref().is_some_and(|token| !token.is_empty()) {
             return Err(CredentialsError::IdentityToken { path, registry });
@@ -88,12 +114,12 @@ impl Entry {
             // Where a helper keeps the secret, the entry is empty.
             None => match (&self.username, &self.password) {
                 (Some(user), Some(password)) => Some(format!("{user}:{password}")),
-                _ => return Ok(RegistryAuth::Anonymous),
+                _ => return Ok(None),
             },
         };
         let pair = text.as_deref().and_then(|text| text.split_once(':'));
         let (user, password) = pair.ok_or(CredentialsError::Malformed { path, registry })?;
-        Ok(RegistryAuth::Basic(user.to_owned(), password.trim_end_matches('\0').to_owned()))
+        Ok(Some((user.to_owned(), password.trim_end_matches('\0').to_owned())))
     }
 }
 
@@ -112,23 +138,23 @@ mod tests {
 
     fn find(json: &str, registry: &str) -> Result<Credentials, CredentialsError> {
         let folder = tempfile::tempdir().unwrap();
-        fs_err::write(folder.path().join("config.json"), json).unwrap();
+        std::fs::write(folder.path().join("config.json"), json).unwrap();
         Credentials::find(Some(folder.path()), registry)
     }
 
-    fn basic(user: &str, password: &str) -> RegistryAuth {
-        RegistryAuth::Basic(user.to_owned(), password.to_owned())
+    fn login(user: &str, password: &str) -> Option<(String, String)> {
+        Some((user.to_owned(), password.to_owned()))
     }
 
     #[test]
     fn finds_what_docker_login_left() {
         let json = r#"{ "auths": { "https://index.docker.io/v1/": { "auth": "aHViOnNlY3JldDp4" },
             "reg.example:5000": { "auth": "dTpw" }, "https://other.example": { "username": "a", "password": "b" } } }"#;
-        assert_eq!(find(json, "docker.io").unwrap().auth, basic("hub", "secret:x"));
-        assert_eq!(find(json, "reg.example:5000").unwrap().auth, basic("u", "p"));
-        assert_eq!(find(json, "other.example").unwrap().auth, basic("a", "b"));
-        assert_eq!(find(json, "reg.example").unwrap().auth, RegistryAuth::Anonymous);
-        assert_eq!(Credentials::find(None, "docker.io").unwrap().auth, RegistryAuth::Anonymous);
+        assert_eq!(find(json, "docker.io").unwrap().login, login("hub", "secret:x"));
+        assert_eq!(find(json, "reg.example:5000").unwrap().login, login("u", "p"));
+        assert_eq!(find(json, "other.example").unwrap().login, login("a", "b"));
+        assert_eq!(find(json, "reg.example").unwrap().login, None);
+        assert_eq!(Credentials::find(None, "docker.io").unwrap().login, None);
     }
 
     #[test]
