@@ -2,6 +2,7 @@
 //! modules and the initrd for the guest. Runs on the build machine.
 
 use crate::closure::{self, Library};
+use crate::copyright::{self, ExtractedLicense};
 use crate::kernel_modules::ModuleTree;
 use crate::layout::{self, Layout};
 use crate::maintainer_scripts::UnacknowledgedScript;
@@ -13,7 +14,7 @@ use crate::recipe::{BuildRules, PackageNames, Share};
 use crate::resolution::Resolution;
 use crate::sides::Side;
 use crate::tree::NodeKind;
-use crate::{copyright, depmod, initrd, kernel, maintainer_scripts, qemu_modules};
+use crate::{depmod, initrd, kernel, maintainer_scripts, qemu_modules};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use indicatif::DecimalBytes;
@@ -69,7 +70,10 @@ impl<'a> Assembly<'a> {
     /// QEMU, virtiofsd, their libraries, and the firmware that the guest's machine loads.
     pub(crate) fn add_programs(&mut self, machine: &MachinePaths, firmware: &[String]) -> anyhow::Result<()> {
         self.progress.step("load QEMU, virtiofsd, firmware and the libraries that they need");
-        for name in self.names.programs.iter().chain(&self.names.firmware) {
+        let named: Vec<&str> =
+            self.names.programs.iter().chain(&self.names.firmware).map(String::as_str).collect();
+        self.packages.prepare(named.iter().copied());
+        for name in named {
             self.packages.load(name)?;
         }
         let mut roots = vec![(machine.qemu.clone(), Need::of_itself("program of the machine"))];
@@ -83,6 +87,7 @@ impl<'a> Assembly<'a> {
         let opened: Vec<_> = roots.into_iter().map(|(path, _)| path).collect();
         let folder = format!("usr/lib/{multiarch}/qemu");
         qemu_modules::check(self.packages.tree(), &machine.qemu, &folder, &opened)?;
+        self.packages.load_copyrights()?;
         for name in firmware {
             let files = self.firmware(machine, name)?.into_iter();
             paths
@@ -115,7 +120,6 @@ impl<'a> Assembly<'a> {
 
     /// The kernel as QEMU boots it, all its modules for modprobe, and the initrd with `init`.
     pub(crate) fn add_kernel(&mut self, init: &[u8], machine: &MachinePaths) -> anyhow::Result<()> {
-        self.progress.step("load the kernel");
         let image = self.load_kernel()?;
         let bootable = kernel::bootable(&image, self.rules).context("cannot use the kernel")?;
         self.progress.step(&format!("kernel: {} as QEMU boots it", DecimalBytes(bootable.len() as u64)));
@@ -154,6 +158,10 @@ impl<'a> Assembly<'a> {
 
     /// Follows a meta-package to the image, and the image to its modules where they are a package of their own.
     pub(crate) fn load_kernel(&mut self) -> anyhow::Result<Bytes> {
+        if let Some(image) = self.image() {
+            return Ok(image);
+        }
+        self.progress.step("load the kernel");
         let mut package = self.packages.load(&self.names.kernel)?.name.clone();
         if self.image().is_none() {
             let Some(image) = self.packages.load_named(&package, "linux-image-")? else {
@@ -162,6 +170,7 @@ impl<'a> Assembly<'a> {
             package = image;
         }
         self.packages.load_named(&package, "linux-modules-")?;
+        self.packages.load_copyrights()?;
         self.image().with_context(|| format!("package {package} has no boot/vmlinuz-…"))
     }
 
@@ -183,18 +192,20 @@ impl<'a> Assembly<'a> {
         self.layout
     }
 
-    /// The packages of this side that gave a file or a link.
-    pub(crate) fn origins(&self) -> Vec<PackageOrigin> {
+    /// The packages of this side that gave a file or a link, and the licences that SPDX has no name for.
+    pub(crate) fn origins(&self) -> (Vec<PackageOrigin>, BTreeMap<String, ExtractedLicense>) {
         let names: BTreeSet<&str> = self.layout.packages().collect();
         let records = self.packages.loaded().values().filter(|record| names.contains(record.name.as_str()));
-        records.map(|record| PackageOrigin::new(record, self.side, self.license(&record.name))).collect()
-    }
-
-    /// Of the copyright file, which may be in the directory of another package.
-    fn license(&self, package: &str) -> Option<String> {
-        let tree = self.packages.tree();
-        let resolved = tree.resolve(&format!("usr/share/doc/{package}/copyright"))?;
-        copyright::spdx_license(std::str::from_utf8(tree.file(&resolved.path)?).ok()?)
+        let mut extracted = BTreeMap::new();
+        let origins = records.map(|record| {
+            let expression = self.packages.copyright(record).map(|text| {
+                let license = copyright::license(&String::from_utf8_lossy(text), &record.source.0);
+                extracted.extend(license.extracted);
+                license.expression
+            });
+            PackageOrigin::new(record, self.side, expression)
+        });
+        (origins.collect(), extracted)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::assembly::{Assembly, MachinePaths};
 use crate::base_image::BaseImage;
 use crate::binaries::Binaries;
 use crate::cli::BuildArgs;
+use crate::copyright::ExtractedLicense;
 use crate::layout::Layout;
 use crate::output::{Output, Report};
 use crate::packages::Packages;
@@ -17,6 +18,8 @@ use crate::workshop::Workshop;
 use anyhow::{Context, ensure};
 use runq_bundle::manifest::{FORMAT, Manifest, PRODUCT, Package};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::thread;
 
 /// Builds the bundles that the command line asks for and writes them.
 pub(crate) fn build_all(args: &BuildArgs, progress: &Progress) -> anyhow::Result<Vec<Report>> {
@@ -45,19 +48,27 @@ fn build(args: &BuildArgs, arch: &str, progress: &Progress) -> anyhow::Result<Re
     let names = &guest.recipe.packages;
     let packages = |index| Packages::new(index, &fetcher, workshop.base_image.as_ref());
     let mut of_host = Assembly::new(host, names, packages(sources.host()), progress);
+    let mut of_guest = Assembly::new(guest, names, packages(sources.guest()), progress);
     of_host.resolution.depends = sources.depends;
-    of_host.add_programs(&paths, &guest.architecture.build.firmware)?;
+    // Most of the work is to unpack two packages: QEMU's, and the kernel's.
+    let (loaded, added) = thread::scope(|scope| {
+        let kernel = scope.spawn(|| of_guest.load_kernel());
+        let added = of_host.add_programs(&paths, &guest.architecture.build.firmware);
+        (kernel.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), added)
+    });
+    added.and(loaded)?;
     of_host.check_scripts()?;
     let mut provenance = Provenance::new(&sides, base_image, sources.suites.clone());
-    provenance.packages = of_host.origins();
+    let (origins, mut extracted) = of_host.origins();
+    provenance.packages = origins;
     provenance.needs.append(&mut of_host.needs);
     let resolution = of_host.resolution.clone();
-    let layout = of_host.into_layout();
-    let mut of_guest =
-        Assembly { layout, ..Assembly::new(guest, names, packages(sources.guest()), progress) };
+    of_guest.layout.add_all(&of_host.into_layout());
     of_guest.add_kernel(&binaries.init, &paths)?;
     of_guest.check_scripts()?;
-    provenance.packages.extend(of_guest.origins());
+    let (origins, of_guest_alone) = of_guest.origins();
+    provenance.packages.extend(origins);
+    extracted.extend(of_guest_alone);
     provenance.packages.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
     provenance.needs.append(&mut of_guest.needs);
     provenance.initrd_modules = std::mem::take(&mut of_guest.initrd_modules);
@@ -78,7 +89,7 @@ fn build(args: &BuildArgs, arch: &str, progress: &Progress) -> anyhow::Result<Re
 
     progress.step("hash and sign");
     let created = epoch.unwrap_or(sources.date());
-    document(&mut layout, &provenance, &sides, created)?;
+    document(&mut layout, (&provenance, &extracted), &sides, created)?;
     let manifest = Manifest {
         format: FORMAT,
         product: PRODUCT.to_owned(),
@@ -97,10 +108,16 @@ fn build(args: &BuildArgs, arch: &str, progress: &Progress) -> anyhow::Result<Re
 }
 
 /// Adds what the bundle says about itself.
-fn document(layout: &mut Layout, provenance: &Provenance, sides: &Sides, created: u64) -> anyhow::Result<()> {
+fn document(
+    layout: &mut Layout,
+    (provenance, extracted): (&Provenance, &BTreeMap<String, ExtractedLicense>),
+    sides: &Sides,
+    created: u64,
+) -> anyhow::Result<()> {
     let provenance_json = json(provenance)?;
     layout.document(PROVENANCE_NAME, provenance_json.clone().into());
-    let sbom = sbom::document((&sides.bundle_name(), created), provenance, &provenance_json, layout);
+    let sbom =
+        sbom::document((&sides.bundle_name(), created), provenance, &provenance_json, extracted, layout);
     layout.document(SBOM_NAME, json(&sbom)?.into());
     Ok(())
 }

@@ -16,6 +16,9 @@ pub(crate) trait Library {
     /// All files of the packages loaded so far.
     fn tree(&self) -> &Tree;
 
+    /// Says which libraries `owner` is going to ask for, so that their packages can be got ready together.
+    fn prepare(&mut self, owner: &str, libraries: &[&str]);
+
     /// Loads one more package that `owner` needs, the likeliest to have `library` first. False when all are loaded.
     fn load_dependency(&mut self, owner: &str, library: &str) -> Result<bool, Self::Error>;
 }
@@ -62,8 +65,14 @@ pub(crate) fn closure<L: Library>(
             queue.push((path, Need::by(&file.path, "interpreter")));
         }
         let folders = file.search_path(rules);
+        let candidates =
+            |name: &str| folders.iter().map(|folder| format!("{folder}/{name}")).collect::<Vec<_>>();
+        let is_missing =
+            |name: &&str| !candidates(name).iter().any(|path| library.tree().resolve(path).is_some());
+        let missing: Vec<&str> = file.linkage.needed.iter().map(String::as_str).filter(is_missing).collect();
+        library.prepare(&file.package, &missing);
         for name in &file.linkage.needed {
-            let candidates: Vec<_> = folders.iter().map(|folder| format!("{folder}/{name}")).collect();
+            let candidates = candidates(name);
             let path = file.locate(library, name, &candidates)?;
             queue.push((path, Need::by(&file.path, format!("library {name}"))));
         }

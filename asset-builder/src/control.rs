@@ -9,8 +9,13 @@ pub(crate) struct Stanza<'a> {
 impl<'a> Stanza<'a> {
     /// The value of a field without the white space around it. Names differ by more than case.
     pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
+        self.raw(name).map(str::trim)
+    }
+
+    /// The value as it is written: where it begins on a line of its own, its first line is empty.
+    pub(crate) fn raw(&self, name: &str) -> Option<&'a str> {
         let field = self.fields.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
-        field.map(|(_, value)| value.trim())
+        field.map(|(_, value)| *value)
     }
 }
 

@@ -12,6 +12,9 @@ use tar::EntryType;
 /// A record has a few thousand.
 const MAX_CONTROL_BYTES: u64 = 1 << 20;
 
+/// What a member may claim to need before there is anything of it.
+const MAX_RESERVED_BYTES: u64 = 64 << 20;
+
 /// A member of the package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
@@ -141,7 +144,9 @@ pub(crate) fn member<R: Read>(mut entry: tar::Entry<'_, R>) -> Result<Option<Mem
         EntryType::Link => MemberKind::HardLink { target },
         EntryType::Regular | EntryType::Continuous => {
             let executable = entry.header().mode().map_err(DebError::Tar)? & 0o111 != 0;
-            let mut content = Vec::new();
+            // A buffer that grows keeps up to twice the memory that it needs.
+            let size = usize::try_from(entry.size().min(MAX_RESERVED_BYTES)).unwrap_or_default();
+            let mut content = Vec::with_capacity(size);
             entry.read_to_end(&mut content).map_err(DebError::Tar)?;
             MemberKind::File { content: content.into(), executable }
         }

@@ -114,6 +114,7 @@ fn trim(kernel: &mut Vec<u8>, rules: &BuildRules) -> Result<(), KernelError> {
         return Err(KernelError::NoPvhEntry);
     }
     kernel.truncate(usize::try_from(end).unwrap_or(usize::MAX));
+    kernel.shrink_to_fit();
     // e_shoff, and e_shentsize, e_shnum, e_shstrndx.
     kernel[0x28..0x30].fill(0);
     kernel[0x3a..0x40].fill(0);

@@ -3,14 +3,13 @@
 
 use crate::deb;
 use crate::elf::{self, ElfError};
+use crate::parallel;
 use crate::recipe::{ElfData, ElfMachine};
 use crate::tree::{NodeKind, Tree};
 use bytes::Bytes;
 use object::read::elf::{FileHeader, SectionHeader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
-use std::num::NonZero;
-use std::thread;
 
 /// A module file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -124,7 +123,7 @@ fn listed(tree: &Tree, path: &str) -> Vec<String> {
     text.lines().map(module_name).collect()
 }
 
-/// Decompression takes seconds: every processor gets a share of the files.
+/// Decompression takes seconds: all processors work on it.
 fn read_all(tree: &Tree, folder: &str, expected: (ElfMachine, ElfData)) -> Result<Vec<Module>, ModuleError> {
     let files: Vec<(&str, &Bytes)> = tree
         .below(folder)
@@ -134,7 +133,6 @@ fn read_all(tree: &Tree, folder: &str, expected: (ElfMachine, ElfData)) -> Resul
             NodeKind::Directory | NodeKind::Symlink { .. } => None,
         })
         .collect();
-    let share = files.len().div_ceil(thread::available_parallelism().map_or(1, NonZero::get)).max(1);
     let version = folder.rsplit('/').next().unwrap_or(folder);
     let read = |(path, content): &(&str, &Bytes)| -> Result<Module, ModuleError> {
         let data = decompress(path, content)?;
@@ -147,20 +145,7 @@ fn read_all(tree: &Tree, folder: &str, expected: (ElfMachine, ElfData)) -> Resul
         }
         Ok(module)
     };
-    thread::scope(|scope| {
-        let shares: Vec<_> = files
-            .chunks(share)
-            .map(|share| scope.spawn(move || share.iter().map(read).collect::<Result<Vec<_>, _>>()))
-            .collect();
-        let mut modules = Vec::new();
-        for share in shares {
-            match share.join() {
-                Ok(result) => modules.extend(result?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        Ok(modules)
-    })
+    parallel::map(&files, parallel::processors(), read).into_iter().collect()
 }
 
 /// Reads the section `.modinfo`: `name=value` strings, each ended by NUL. Also gives the release of the kernel that the

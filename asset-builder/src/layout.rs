@@ -1,10 +1,13 @@
 //! The content of a bundle: where our programs, the kernel, the initrd and the files of packages go.
 //! Runs on the build machine; the tree that comes out is mounted read-only into every container.
 
+use crate::parallel;
 use crate::tree::{self, Node, NodeKind, Tree, USR_LINKS};
 use bytes::Bytes;
-use runq_bundle::digest::sha256;
+use runq_bundle::digest::{Sha256Digest, sha256};
 use runq_bundle::manifest::{Entry, EntryKind};
+use sha1::{Digest, Sha1};
+use std::collections::HashMap;
 
 /// What every container sees as `/.runq-assets`.
 const ASSETS: &str = "qemu";
@@ -19,7 +22,18 @@ pub(crate) fn asset_path(path: &str) -> String {
 
 /// Files of a bundle, by path.
 #[derive(Default)]
-pub(crate) struct Layout(Tree);
+pub(crate) struct Layout {
+    tree: Tree,
+    /// Of the files, as far as they are known.
+    digests: HashMap<String, Digests>,
+}
+
+/// What manifest and bill of materials say of a file's content.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Digests {
+    pub(crate) sha256: Sha256Digest,
+    pub(crate) sha1: [u8; 20],
+}
 
 impl Layout {
     /// Mount points and links, no files yet.
@@ -60,14 +74,25 @@ impl Layout {
             let destination = tree::link_destination(path, target).unwrap_or_default();
             node.kind = NodeKind::Symlink { target: tree::relative_target(path, &destination) };
         }
-        self.0.put(&format!("{ASSETS}/{path}"), node);
+        self.put_node(&format!("{ASSETS}/{path}"), node);
+    }
+
+    /// Adds all that another one has.
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        other.tree.below("").for_each(|(path, node)| self.put_node(path, node.clone()));
+    }
+
+    /// The digests of a file, from the last [`Self::entries`].
+    pub(crate) fn digests(&self, path: &str) -> Option<Digests> {
+        self.digests.get(path).copied()
     }
 
     /// The manifest's entries: every node, and the directories that lead to it; sorted by path.
-    pub(crate) fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&mut self) -> Vec<Entry> {
+        self.hash();
         let mut entries: Vec<Entry> = Vec::new();
         let mut known = std::collections::HashSet::new();
-        for (path, node) in self.0.below("") {
+        for (path, node) in self.tree.below("") {
             for (end, _) in path.match_indices('/') {
                 if known.insert(&path[..end]) {
                     entries.push(entry(&path[..end], EntryKind::Directory, 0o755, None));
@@ -77,7 +102,8 @@ impl Layout {
                 NodeKind::Directory if !known.insert(path) => continue,
                 NodeKind::Directory => (EntryKind::Directory, 0o755),
                 NodeKind::File { content, mode } => {
-                    (EntryKind::File { size: content.len() as u64, sha256: sha256(content) }, *mode)
+                    let sha256 = self.digests[path].sha256;
+                    (EntryKind::File { size: content.len() as u64, sha256 }, *mode)
                 }
                 NodeKind::Symlink { target } => (EntryKind::Symlink { target: target.clone() }, 0o777),
             };
@@ -89,12 +115,27 @@ impl Layout {
 
     /// Names of the packages that gave something, more than once.
     pub(crate) fn packages(&self) -> impl Iterator<Item = &str> {
-        self.0.below("").filter_map(|(_, node)| node.package.as_deref())
+        self.tree.below("").filter_map(|(_, node)| node.package.as_deref())
     }
 
     /// Content of a file.
     pub(crate) fn content(&self, path: &str) -> Option<&Bytes> {
-        self.0.file(path)
+        self.tree.file(path)
+    }
+
+    /// Of what is new, on all processors.
+    fn hash(&mut self) {
+        let unknown: Vec<_> = self
+            .tree
+            .below("")
+            .filter(|(path, _)| !self.digests.contains_key(*path))
+            .filter_map(|(path, _)| Some((path, self.tree.file(path)?)))
+            .collect();
+        let digests = parallel::map(&unknown, parallel::processors(), |(_, content)| Digests {
+            sha256: sha256(content),
+            sha1: Sha1::digest(content).into(),
+        });
+        self.digests.extend(unknown.iter().map(|(path, _)| (*path).to_owned()).zip(digests));
     }
 
     fn link(&mut self, path: &str, target: &str) {
@@ -102,7 +143,12 @@ impl Layout {
     }
 
     fn put(&mut self, path: &str, kind: NodeKind) {
-        self.0.put(path, Node { kind, package: None });
+        self.put_node(path, Node { kind, package: None });
+    }
+
+    fn put_node(&mut self, path: &str, node: Node) {
+        self.digests.remove(path);
+        self.tree.put(path, node);
     }
 }
 

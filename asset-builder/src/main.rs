@@ -36,6 +36,7 @@ mod output;
 mod package_changes;
 mod package_index;
 mod packages;
+mod parallel;
 mod progress;
 mod provenance;
 mod push;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::OnceLock;
 
 /// A package as the archive describes it.
 #[derive(Debug, Clone)]
@@ -97,28 +98,53 @@ impl Weight {
 /// The newest version of every package.
 #[derive(Default)]
 pub(crate) struct PackageIndex {
-    packages: HashMap<String, PackageRecord>,
+    /// URL of the archive and name.
+    suites: Vec<(String, String)>,
+    packages: HashMap<String, Entry>,
     /// Virtual name → (real name, version that is provided); sorted, so that the choice does not depend on the order.
     providers: HashMap<String, BTreeMap<String, Option<String>>>,
 }
 
+/// A package of which hardly any is ever asked for: archives have a hundred thousand, and a record takes ten times the
+/// memory of the text that it is made of.
+struct Entry {
+    suite: usize,
+    /// The fields that a record is made of.
+    stanza: Box<str>,
+    record: OnceLock<Box<PackageRecord>>,
+}
+
+/// Those fields.
+const FIELDS: [&str; 9] =
+    ["Package", "Version", "Architecture", "Source", "Filename", "Size", "SHA256", "Pre-Depends", "Depends"];
+
 impl PackageIndex {
     /// An index of these packages alone.
     pub(crate) fn of(packages: impl IntoIterator<Item = PackageRecord>) -> Self {
-        let named = packages.into_iter().map(|package| (package.name.clone(), package));
-        Self { packages: named.collect(), providers: HashMap::new() }
+        let entry = |package: PackageRecord| {
+            let name = package.name.clone();
+            (name, Entry { suite: 0, stanza: "".into(), record: OnceLock::from(Box::new(package)) })
+        };
+        Self { packages: packages.into_iter().map(entry).collect(), ..Self::default() }
     }
 
     /// Adds the records of a Packages file of a suite (named by the URL of its archive, and its name).
     pub(crate) fn add(&mut self, suite: (&str, &str), text: &str) -> Result<(), PackageIndexError> {
+        let suite_names = (suite.0.to_owned(), suite.1.to_owned());
+        self.suites.push(suite_names);
         for stanza in stanzas(text) {
             let name = field(&stanza, "", "Package")?;
             let version = field(&stanza, name, "Version")?;
-            let known = self.packages.get(name);
-            if known.is_some_and(|known| version::compare(&known.version, version).is_ge()) {
+            let known = self.packages.get(name).and_then(Entry::version);
+            if known.is_some_and(|known| version::compare(known, version).is_ge()) {
                 continue;
             }
-            self.packages.insert(name.to_owned(), record(suite, &stanza, name, version)?);
+            record(suite, &stanza)?;
+            let fields = FIELDS.iter().filter_map(|name| Some(format!("{name}: {}\n", stanza.get(name)?)));
+            let stanza_of_record = fields.collect::<String>().into_boxed_str();
+            let entry =
+                Entry { suite: self.suites.len() - 1, stanza: stanza_of_record, record: OnceLock::new() };
+            self.packages.insert(name.to_owned(), entry);
             let Some(provides) = stanza.get("Provides") else { continue };
             for relation in clauses(name, provides)?.into_iter().flatten() {
                 let provided = relation.bound.map(|(_, version)| version);
@@ -130,7 +156,18 @@ impl PackageIndex {
 
     /// The package of this name.
     pub(crate) fn package(&self, name: &str) -> Result<&PackageRecord, PackageIndexError> {
-        self.packages.get(name).ok_or_else(|| PackageIndexError::NoPackage { name: name.to_owned() })
+        self.get(name).ok_or_else(|| PackageIndexError::NoPackage { name: name.to_owned() })
+    }
+
+    fn get(&self, name: &str) -> Option<&PackageRecord> {
+        let entry = self.packages.get(name)?;
+        if let Some(record) = entry.record.get() {
+            return Some(record);
+        }
+        // It could be read when it was added.
+        let (base_url, suite) = self.suites.get(entry.suite)?;
+        let record = record((base_url, suite), &stanzas(&entry.stanza).next()?).ok()?;
+        Some(entry.record.get_or_init(|| Box::new(record)))
     }
 
     /// The packages that a package depends on directly: of each clause the first alternative that exists, a real
@@ -150,7 +187,7 @@ impl PackageIndex {
         &'a self,
         names: impl Iterator<Item = &'a str>,
     ) -> Vec<&'a PackageRecord> {
-        let mut queue: Vec<_> = names.filter_map(|name| self.packages.get(name)).collect();
+        let mut queue: Vec<_> = names.filter_map(|name| self.get(name)).collect();
         let mut found = BTreeMap::new();
         while let Some(package) = queue.pop() {
             if found.insert(&package.name, package).is_none() {
@@ -173,7 +210,7 @@ impl PackageIndex {
                 (Some(version), Some((operator, bound))) => format!("{version} is not {operator} {bound}"),
                 _ => "it says no version".to_owned(),
             };
-            let real = self.packages.get(name).into_iter();
+            let real = self.get(name).into_iter();
             let real = real.map(|found| {
                 format!("{name} of {} is rejected, as {}", found.suite, fits_not(Some(&found.version)))
             });
@@ -192,7 +229,7 @@ impl PackageIndex {
     }
 
     fn real(&self, relation: &Relation) -> Option<&PackageRecord> {
-        self.packages.get(&relation.name).filter(|package| relation.admits(Some(&package.version)))
+        self.get(&relation.name).filter(|package| relation.admits(Some(&package.version)))
     }
 
     fn provider(&self, relation: &Relation) -> Option<&PackageRecord> {
@@ -201,7 +238,16 @@ impl PackageIndex {
             .get(&relation.name)?
             .iter()
             .find(|(_, version)| relation.admits(version.as_deref()))?;
-        self.packages.get(name)
+        self.get(name)
+    }
+}
+
+impl Entry {
+    fn version(&self) -> Option<&str> {
+        match self.record.get() {
+            Some(record) => Some(&record.version),
+            None => self.stanza.lines().find_map(|line| line.strip_prefix("Version: ")),
+        }
     }
 }
 
@@ -249,12 +295,9 @@ impl Relation {
     }
 }
 
-fn record(
-    (base_url, suite): (&str, &str),
-    stanza: &Stanza<'_>,
-    name: &str,
-    version: &str,
-) -> Result<PackageRecord, PackageIndexError> {
+fn record((base_url, suite): (&str, &str), stanza: &Stanza<'_>) -> Result<PackageRecord, PackageIndexError> {
+    let name = field(stanza, "", "Package")?;
+    let version = field(stanza, name, "Version")?;
     let malformed = |field| PackageIndexError::Field { package: name.to_owned(), field };
     let size = field(stanza, name, "Size")?.parse().ok().ok_or_else(|| malformed("Size"))?;
     let sha256 = field(stanza, name, "SHA256")?.parse().ok().ok_or_else(|| malformed("SHA256"))?;

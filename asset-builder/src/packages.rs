@@ -4,13 +4,15 @@
 use crate::base_image::BaseImage;
 use crate::closure::Library;
 use crate::control::stanzas;
-use crate::deb::{self, DebError};
+use crate::deb::{self, DebError, Member};
 use crate::fetch::{FetchError, Fetcher};
 use crate::maintainer_scripts::Deed;
 use crate::package_index::{PackageIndex, PackageIndexError, PackageRecord};
-use crate::tree::{Tree, TreeError};
+use crate::parallel;
+use crate::tree::{NodeKind, Tree, TreeError};
+use bytes::Bytes;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Why a package cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,12 @@ pub(crate) enum PackageError {
     Tree(#[from] TreeError),
 }
 
+/// What was read of a package.
+struct Contents {
+    members: Vec<Member>,
+    deeds: Vec<Deed>,
+}
+
 /// Packages that are loaded, and the way to load more.
 pub(crate) struct Packages<'a> {
     index: &'a PackageIndex,
@@ -37,6 +45,8 @@ pub(crate) struct Packages<'a> {
     deeds: BTreeMap<String, Vec<Deed>>,
     /// Which package's dependency led to it; nothing for what the recipe names.
     asked_by: BTreeMap<String, String>,
+    /// Read ahead of being loaded.
+    ready: HashMap<String, Result<Contents, PackageError>>,
     tree: Tree,
 }
 
@@ -54,6 +64,7 @@ impl<'a> Packages<'a> {
             loaded: BTreeMap::new(),
             deeds: BTreeMap::new(),
             asked_by: BTreeMap::new(),
+            ready: HashMap::new(),
             tree: Tree::default(),
         }
     }
@@ -62,22 +73,40 @@ impl<'a> Packages<'a> {
     pub(crate) fn load(&mut self, name: &str) -> Result<&PackageRecord, PackageError> {
         if !self.loaded.contains_key(name) {
             let package = self.index.package(name)?;
-            let members = match self.base_image.and_then(|image| image.members(package)) {
-                Some(members) => members,
-                None => {
-                    let content = self.fetcher.verified(&package.url, package.deb)?;
-                    let unreadable = |source| PackageError::Deb { url: package.url.clone(), source };
-                    let control = deb::control(&content).map_err(unreadable)?;
-                    let PackageRecord { name, version, arch, url, .. } = package;
-                    agree(url, (name, version, arch), &control.record)?;
-                    self.deeds.insert(name.to_owned(), control.deeds);
-                    deb::members(&content).map_err(unreadable)?
-                }
+            let contents = match self.ready.remove(name) {
+                Some(contents) => contents?,
+                None => self.read(package)?,
             };
-            self.tree.add_package(name, members)?;
+            self.deeds.insert(name.to_owned(), contents.deeds);
+            self.tree.add_package(name, contents.members)?;
             self.loaded.insert(name.to_owned(), package.clone());
         }
         Ok(self.index.package(name)?)
+    }
+
+    /// Fetches and reads packages that are going to be loaded, several at a time. What fails does so when it is loaded, and what
+    /// is never loaded leaves no trace in the bundle.
+    pub(crate) fn prepare<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) {
+        let names: BTreeSet<&str> =
+            names.into_iter().filter(|name| !self.loaded.contains_key(*name)).collect();
+        let packages: Vec<_> = names.iter().filter_map(|name| self.index.package(name).ok()).collect();
+        if packages.len() > 1 {
+            let read = parallel::map(&packages, parallel::DOWNLOADS, |package| self.read(package));
+            self.ready.extend(packages.iter().map(|package| package.name.clone()).zip(read));
+        }
+    }
+
+    /// From the base image, or else from the archive.
+    fn read(&self, package: &PackageRecord) -> Result<Contents, PackageError> {
+        if let Some(members) = self.base_image.and_then(|image| image.members(package)) {
+            return Ok(Contents { members, deeds: Vec::new() });
+        }
+        let content = self.fetcher.verified(&package.url, package.deb)?;
+        let unreadable = |source| PackageError::Deb { url: package.url.clone(), source };
+        let control = deb::control(&content).map_err(unreadable)?;
+        let PackageRecord { name, version, arch, url, .. } = package;
+        agree(url, (name, version, arch), &control.record)?;
+        Ok(Contents { members: deb::members(&content).map_err(unreadable)?, deeds: control.deeds })
     }
 
     /// Loads the first dependency of a package whose name starts with `prefix`, and gives its name.
@@ -116,6 +145,30 @@ impl<'a> Packages<'a> {
         self.deeds.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Loads the packages to whose documentation that of a loaded one links: they have its copyright file, unless another
+    /// package of the same source has it.
+    pub(crate) fn load_copyrights(&mut self) -> Result<(), PackageError> {
+        let mut missing = BTreeSet::new();
+        for package in self.loaded.values().filter(|package| self.copyright(package).is_none()) {
+            let folder = self.tree.get(&format!("usr/share/doc/{}", package.name));
+            let Some(NodeKind::Symlink { target }) = folder.map(|node| &node.kind) else { continue };
+            let dependencies = self.index.dependencies(package)?;
+            let owner = dependencies.into_iter().find(|owner| target.rsplit('/').next() == Some(&owner.name));
+            missing.extend(owner.map(|owner| owner.name.clone()));
+        }
+        missing.iter().try_for_each(|name| self.load(name).map(drop))
+    }
+
+    /// The copyright file of a package, which may be in the directory of another one of the same source.
+    pub(crate) fn copyright(&self, package: &PackageRecord) -> Option<&Bytes> {
+        let file = |name: &str| {
+            let resolved = self.tree.resolve(&format!("usr/share/doc/{name}/copyright"))?;
+            self.tree.file(&resolved.path)
+        };
+        let relatives = self.loaded.values().filter(|other| other.source == package.source);
+        file(&package.name).or_else(|| relatives.map(|other| &other.name).find_map(|name| file(name)))
+    }
+
     /// The records of what was loaded, by name.
     pub(crate) fn loaded(&self) -> &BTreeMap<String, PackageRecord> {
         &self.loaded
@@ -127,6 +180,20 @@ impl Library for Packages<'_> {
 
     fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// Only names that begin as those of the libraries do: a guess that is wrong is a download for nothing.
+    fn prepare(&mut self, owner: &str, libraries: &[&str]) {
+        const PREFIX: usize = "lib".len();
+        let direct = self.index.package(owner).and_then(|owner| self.index.dependencies(owner));
+        let likeliest = |library: &&str| {
+            let candidates =
+                direct.iter().flatten().filter(|package| !self.loaded.contains_key(&package.name));
+            let best = candidates.min_by_key(|package| Reverse(likeness(&package.name, library)))?;
+            (likeness(&best.name, library) > PREFIX).then_some(best.name.as_str())
+        };
+        let names: Vec<&str> = libraries.iter().filter_map(likeliest).collect();
+        Packages::prepare(self, names);
     }
 
     /// Direct dependencies first, then those of the dependencies: a transitional package is empty and depends on the

@@ -1,6 +1,7 @@
 //! The bill of materials of a bundle in SPDX 2.3 (JSON): packages with sources and licences, files with hashes, and which file
 //! is of which package. Runs on the build machine; the same bundle gives the same bytes.
 
+use crate::copyright::ExtractedLicense;
 use crate::layout::Layout;
 use crate::provenance::{PackageOrigin, Provenance};
 use crate::release_file;
@@ -16,12 +17,14 @@ pub(crate) const SBOM_NAME: &str = "sbom.spdx.json";
 const ROOT: &str = "SPDXRef-Package-runq";
 const NO_ASSERTION: &str = "NOASSERTION";
 
-/// The document, without itself. `name` is that of the bundle, `created` seconds since the epoch.
+/// The document, without itself. `name` is that of the bundle, `created` seconds since the epoch; `extracted` are the
+/// licences without a name of SPDX's.
 pub(crate) fn document(
     (name, created): (&str, u64),
     provenance: &Provenance,
     provenance_json: &[u8],
-    layout: &Layout,
+    extracted: &BTreeMap<String, ExtractedLicense>,
+    layout: &mut Layout,
 ) -> Value {
     let ids: BTreeMap<&str, String> = provenance
         .packages
@@ -36,7 +39,7 @@ pub(crate) fn document(
     let regular = entries.iter().filter(|entry| matches!(entry.kind, EntryKind::File { .. }));
     for (entry, number) in regular.zip(1..) {
         let id = format!("SPDXRef-File-{number}");
-        let sha1 = sha1(layout.content(&entry.path).map_or(&[], |content| &content[..]));
+        let sha1 = hex(&layout.digests(&entry.path).map(|digests| digests.sha1).unwrap_or_default());
         files.push(file(entry, &id, &sha1));
         relationships.push(relationship(ROOT, "CONTAINS", &id));
         if let Some(package) = entry.package.as_deref().and_then(|package| ids.get(package)) {
@@ -46,7 +49,7 @@ pub(crate) fn document(
     }
     // https://spdx.github.io/spdx-spec/v2.3/package-information/#79-package-verification-code-field
     sha1s.sort();
-    let mut packages = vec![root(name, &sha1(sha1s.concat().as_bytes()))];
+    let mut packages = vec![root(name, &hex(&Sha1::digest(sha1s.concat())))];
     packages.extend(
         provenance
             .packages
@@ -65,6 +68,7 @@ pub(crate) fn document(
         },
         "packages": packages,
         "files": files,
+        "hasExtractedLicensingInfos": extracted.iter().map(extracted_license).collect::<Vec<_>>(),
         "relationships": relationships,
     })
 }
@@ -130,10 +134,14 @@ fn file(entry: &Entry, id: &str, sha1: &str) -> Value {
     })
 }
 
+fn extracted_license((id, license): (&String, &ExtractedLicense)) -> Value {
+    json!({ "licenseId": id, "name": license.name, "extractedText": license.text })
+}
+
 fn relationship(from: &str, kind: &str, to: &str) -> Value {
     json!({ "spdxElementId": from, "relationshipType": kind, "relatedSpdxElement": to })
 }
 
-fn sha1(bytes: &[u8]) -> String {
-    Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

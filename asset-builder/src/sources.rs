@@ -6,13 +6,9 @@ use crate::cli::LockedArgs;
 use crate::fetch::{FetchError, Fetcher};
 use crate::lock::Lock;
 use crate::package_index::{PackageIndex, PackageRecord, Weight};
+use crate::parallel;
 use crate::progress::Progress;
 use crate::sides::{Side, Sides};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
-/// As many as a mirror takes without complaint.
-const DOWNLOADS: usize = 4;
 
 /// Packages of both sides, and the suites that vouch for them.
 pub(crate) struct Sources {
@@ -89,18 +85,6 @@ fn fetch_all<'a>(
 ) -> Result<(), FetchError> {
     let missing: Vec<_> = packages.filter(|package| !fetcher.has(package.deb.sha256)).collect();
     progress.announce(missing.len(), missing.iter().map(|package| package.deb.size).sum());
-    let next = AtomicUsize::new(0);
-    let download = || -> Result<(), FetchError> {
-        while let Some(package) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-            fetcher.prefetch(&package.url, package.deb)?;
-        }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        let downloads: Vec<_> = (0..DOWNLOADS.min(missing.len())).map(|_| scope.spawn(download)).collect();
-        downloads.into_iter().try_for_each(|download| match download.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
-    })
+    let fetch = |package: &&PackageRecord| fetcher.prefetch(&package.url, package.deb);
+    parallel::map(&missing, parallel::DOWNLOADS, fetch).into_iter().collect()
 }

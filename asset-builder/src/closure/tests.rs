@@ -18,6 +18,8 @@ impl Library for Shelf {
         &self.tree
     }
 
+    fn prepare(&mut self, _: &str, _: &[&str]) {}
+
     fn load_dependency(&mut self, _: &str, _: &str) -> Result<bool, Self::Error> {
         let Some((name, members)) = self.packages.pop() else { return Ok(false) };
         self.tree.add_package(name, members).unwrap();

@@ -6,6 +6,7 @@ use super::{ArchiveError, END_BYTES, padding_bytes};
 use crate::digest::HashingReader;
 use crate::manifest::{Entry, EntryKind, MANIFEST_NAME, Manifest, SIGNATURE_NAME};
 use std::io::{self, Read, Write};
+use zstd::zstd_safe::CParameter;
 
 /// Most of a bundle is compressed kernel modules: of a tree of 229 MB, level 12 makes 128 MB in 3 s, level 19
 /// 124 MB in 35 s.
@@ -49,10 +50,15 @@ pub fn write_bundle(
     out.write_all(&[0; END_BYTES]).and_then(|()| out.finish()?.flush()).map_err(ArchiveError::Write)
 }
 
+/// What a worker gets at once. zstd's own choice takes 218 MiB with two workers instead of 168, and makes the bundle 0.03 %
+/// smaller.
+const JOB_BYTES: u32 = 8 << 20;
+
 fn encoder<W: Write>(out: W) -> io::Result<zstd::Encoder<'static, W>> {
     let mut encoder = zstd::Encoder::new(out, LEVEL)?;
     encoder.include_checksum(true)?;
     encoder.multithread(WORKERS)?;
+    encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
     Ok(encoder)
 }
 
