@@ -79,6 +79,9 @@ fn of_archive(error: &ArchiveError) -> Option<&'static str> {
         ArchiveError::Release { source: ReleaseError::Suite { .. }, .. } => {
             Some("the mirror has another release in that place: name another one with --mirror")
         }
+        ArchiveError::Remember { .. } => {
+            Some("the cache has no room or cannot be written to: name another directory with --cache")
+        }
         ArchiveError::Older { .. } => Some(
             "a mirror that goes back may hide security updates: name another one with --mirror, or say --allow-older",
         ),

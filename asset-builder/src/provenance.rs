@@ -34,7 +34,8 @@ pub(crate) struct Provenance {
     pub(crate) initrd_modules: Vec<InitrdModule>,
 }
 
-/// A package that gave a file.
+/// A package that gave a file. The first fields are those of a `LockedPackage`: serde cannot share them (flatten) between
+/// files that refuse unknown fields, and both do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PackageOrigin {

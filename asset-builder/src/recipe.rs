@@ -228,7 +228,11 @@ impl Recipe {
         }
         if !used {
             let urls: Vec<_> = self.archive.iter().map(|archive| archive.url.as_str()).collect();
-            bail!("mirror {mirror} ends in another directory than the archives: {}", urls.join(", "));
+            bail!(
+                "mirror {mirror} ends in another directory than the archives, {}: name a mirror of one of these (Ubuntu's \
+                 ubuntu-ports has s390x and no amd64, its ubuntu has amd64 and no s390x)",
+                urls.join(", ")
+            );
         }
         Ok(())
     }
