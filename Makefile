@@ -18,7 +18,7 @@ NEEDED := dockerd:docker.io containerd:containerd runc:runc iptables:iptables ip
 	/bin/busybox:busybox-static debootstrap:debootstrap minisign:minisign gpg-agent:gnupg xz:xz-utils strace:strace zstd:zstd readelf:binutils cc:gcc \
 	mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs qemu-img:qemu-utils losetup:mount \
 	/usr/include/stdlib.h:libc6-dev /usr/include/seccomp.h:libseccomp-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates \
-	skopeo:skopeo docker-registry:docker-registry podman:podman
+	skopeo:skopeo docker-registry:docker-registry podman:podman curl:curl openssl:openssl
 
 NEEDED_s390x := s390x-linux-gnu-gcc:gcc-s390x-linux-gnu /usr/s390x-linux-gnu/lib/libc.a:libc6-dev-s390x-cross \
 	qemu-s390x-static:qemu-user-static
@@ -50,6 +50,7 @@ build: deps ## static binaries for ARCH, in target/dist/ARCH
 	install -D -t $(DIST) $(addprefix $(BUILT)/,runq proxy init runq-install runq-assets)
 	$(RUN_$(ARCH)) $(DIST)/runq --build-id > $(DIST)/build-id
 	$(RUN_$(ARCH)) $(DIST)/runq-install documents $(DIST)/share
+	$(RUN_$(ARCH)) $(DIST)/runq-assets documents $(DIST)/share
 	@! readelf -lW $(DIST)/runq $(DIST)/proxy $(DIST)/init $(DIST)/runq-* | grep INTERP || { echo "not static"; exit 1; }
 
 assets: build ## the signed asset bundle, in target/bundle
@@ -94,8 +95,8 @@ test-docker26: build ## end-to-end tests with the Docker of Debian 13
 	RUNQ_SANDBOX=$(TARGET)/sandbox-docker26 $(SANDBOX) run --distro debian --accel tcg --newer-docker -- $(E2E) $(TEST)
 
 # The sandbox is not needed, only what is built.
-test-faults: build ## the installer killed, and the disk failing, at every system call; part of it is in `make test`
-	RUNQ_TEST_FAULTS=all $(E2E) install_faults install_hostile
+test-faults: build ## the installer killed, the disk failing, the power lost, at every point; part of it is in `make test`
+	RUNQ_TEST_FAULTS=all $(E2E) install_faults install_power_loss install_hostile
 
 sandbox: build ## a private Docker with runq in it, left running
 	$(SANDBOX) up --distro $(DISTRO) --accel $(ACCEL)

@@ -69,6 +69,13 @@ pub(crate) enum Command {
     /// Tell in which packages and files two bundles differ, after checking every byte of both. Ends with 0 when they
     /// are the same to the byte, with 1 when they differ, with more when something is wrong.
     Diff(DiffArgs),
+    /// Write man pages and completions for bash, zsh and fish into a directory; done when the program is built.
+    #[command(hide = true)]
+    Documents {
+        /// Gets the directories man1 and completions.
+        #[arg(value_name = "DIR")]
+        output: PathBuf,
+    },
 }
 
 /// Where packages come from.

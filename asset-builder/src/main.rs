@@ -16,6 +16,7 @@ mod cpio;
 mod deb;
 mod depmod;
 mod diff;
+mod documents;
 mod elf;
 mod fetch;
 mod hint;
@@ -112,6 +113,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => inspect::verify(args, &mut out)?,
         Command::Why { file, bundle } => inspect::why(file, bundle, &mut out)?,
         Command::List(args) => inspect::list(args, &mut out)?,
+        Command::Documents { output } => documents::write(output)?,
         Command::Diff(args) if diff::diff(args, &mut out)? => return Ok(DIFFERENT.into()),
         Command::Diff(_) => {}
     }

@@ -3,7 +3,9 @@
 mod examples;
 mod groups;
 
-pub(crate) use groups::{Docker, EngineName, Keys, Prefix, Registering, Runtime, Transport, Trial};
+pub(crate) use groups::{
+    Docker, DockerHost, EngineName, Keys, Prefix, Registering, Runtime, Transport, Trial,
+};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -36,7 +38,7 @@ pub(crate) enum Command {
     /// Verify a tree that was copied here, mend it and register the runtime, without a network
     #[command(after_help = examples::ADOPT)]
     Adopt(Adopt),
-    /// Check the installed version, or a bundle, to the last byte
+    /// Check an installed version, or a bundle, to the last byte
     #[command(after_help = examples::VERIFY)]
     Verify(Verify),
     /// List the installed versions
@@ -124,9 +126,13 @@ pub(crate) struct Adopt {
 /// Options of `verify`.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// Check this bundle instead of the installed version
-    #[arg(long, value_name = "FILE")]
+    /// Check this bundle instead of an installed version
+    #[arg(long, value_name = "FILE", conflicts_with = "version")]
     pub(crate) bundle: Option<PathBuf>,
+
+    /// Version to check [default: the active one]
+    #[arg(long, value_name = "ID")]
+    pub(crate) version: Option<String>,
 
     #[command(flatten)]
     pub(crate) keys: Keys,
@@ -256,7 +262,7 @@ pub(crate) struct Doctor {
     pub(crate) prefix: Prefix,
 
     #[command(flatten)]
-    pub(crate) docker: Docker,
+    pub(crate) docker: DockerHost,
 }
 
 /// Options of `uninstall`.

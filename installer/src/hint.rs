@@ -39,7 +39,9 @@ fn of_signature(error: &SignatureError) -> Option<&'static str> {
 
 fn of_key(error: &KeyError) -> Option<&'static str> {
     match error {
-        KeyError::None => Some("give the key that the release is signed with: --public-key FILE or KEY"),
+        KeyError::None => Some(
+            "name the key that the bundle is signed with: --public-key FILE or KEY; release/keys/README.md says how one is compiled in",
+        ),
         KeyError::Read { .. } | KeyError::Malformed { .. } => None,
     }
 }

@@ -13,7 +13,7 @@ use runq_bundle::manifest::Manifest;
 use runq_bundle::tree::verify_tree;
 use std::path::Path;
 
-/// Checks a bundle, or the installed version.
+/// Checks a bundle, or an installed version.
 pub(crate) fn verify(options: &Verify) -> Result<Report> {
     match &options.bundle {
         Some(path) => verify_bundle(options, path),
@@ -37,7 +37,7 @@ fn verify_bundle(options: &Verify, path: &Path) -> Result<Report> {
 
 fn verify_installed(options: &Verify) -> Result<Report> {
     let layout = Layout::new(std::path::absolute(&options.prefix.prefix)?);
-    let id = installed::chosen_or_active(&layout, None)?;
+    let id = installed::chosen_or_active(&layout, options.version.as_deref())?;
     let tree = layout.version(&id);
     let (manifest, signer) = match keys::trusted(&options.keys.public_keys) {
         Err(KeyError::None) => (installed::read_manifest(&tree)?.0, None),

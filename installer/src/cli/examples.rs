@@ -24,6 +24,8 @@ pub(super) const VERIFY: &str = "\
 Examples:
   runq-install verify --public-key runq.pub
       checks every file of the active version against its signed manifest
+  runq-install verify --version 1.0.0-0a1b2c3d --public-key runq.pub
+      the same for another one of runq-install list, before a rollback to it
   runq-install verify --bundle runq-1.0.0-s390x.tar.zst --public-key runq.pub
       checks a bundle, of any architecture";
 
@@ -65,7 +67,7 @@ Examples:
   runq-install register --set-default
       docker run without --runtime takes runq; unregister brings the former default back
   runq-install register --engine podman
-      podman run --runtime runq; --engine containerd is for Kubernetes and ctr";
+      podman run --runtime runq; --engine containerd writes what its CRI plugin reads";
 
 pub(super) const UNREGISTER: &str = "\
 Examples:

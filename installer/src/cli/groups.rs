@@ -22,12 +22,19 @@ pub(crate) struct Prefix {
     pub(crate) prefix: PathBuf,
 }
 
-/// How dockerd is talked to.
+/// Where dockerd is.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Docker {
+pub(crate) struct DockerHost {
     /// Socket of dockerd
     #[arg(long, value_name = "unix://PATH", env = "DOCKER_HOST", default_value = crate::docker_daemon::DEFAULT_HOST)]
     pub(crate) docker_host: String,
+}
+
+/// How dockerd is talked to.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Docker {
+    #[command(flatten)]
+    pub(crate) at: DockerHost,
 
     /// Edit daemon.json, but leave dockerd alone
     #[arg(long)]
@@ -123,9 +130,16 @@ pub(crate) struct Transport {
     pub(crate) docker_config: Option<PathBuf>,
 }
 
-impl Docker {
+impl DockerHost {
     /// The socket; an empty variable counts as none, as for the docker command.
-    pub(crate) fn host(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         if self.docker_host.is_empty() { crate::docker_daemon::DEFAULT_HOST } else { &self.docker_host }
+    }
+}
+
+impl Docker {
+    /// The socket.
+    pub(crate) fn host(&self) -> &str {
+        self.at.name()
     }
 }

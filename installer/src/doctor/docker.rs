@@ -1,7 +1,7 @@
 //! Docker, its configuration, and runc. Runs on the host; believes the dockerd on the socket.
 
 use super::Check;
-use crate::cli::{DEFAULT_DAEMON_JSON, Docker};
+use crate::cli::{DEFAULT_DAEMON_JSON, DockerHost};
 use crate::docker_config::{ConfigFile, RuntimeEntry, default_runtime, runtime_entry};
 use crate::docker_daemon::{Daemon, Wanted};
 use crate::receipt::DockerReceipt;
@@ -32,14 +32,14 @@ fn found_entry(receipt: &DockerReceipt) -> Result<Option<RuntimeEntry>> {
     Ok(runtime_entry(file.text().unwrap_or_default(), &receipt.name)?)
 }
 
-pub(super) fn checks(docker: &Docker, entries: &[DockerReceipt]) -> Vec<Check> {
-    let daemon = Daemon::find(docker.host());
+pub(super) fn checks(docker: &DockerHost, entries: &[DockerReceipt]) -> Vec<Check> {
+    let daemon = Daemon::find(docker.name());
     let running = daemon.as_ref().ok().and_then(Option::as_ref);
     let path = running.and_then(Daemon::search_path).unwrap_or_else(|| DEFAULT_PATH.to_owned());
     let mut checks = vec![match &daemon {
         Ok(Some(daemon)) => version(daemon),
         Ok(None) => {
-            Check::warning("dockerd", format!("nobody listens at {}", docker.host()), "no container runs now")
+            Check::warning("dockerd", format!("nobody listens at {}", docker.name()), "no container runs now")
                 .mended_by("systemctl start docker, or name the socket with --docker-host")
         }
         Err(error) => Check::warning("dockerd", error.to_string(), "it could not be asked what it knows")
