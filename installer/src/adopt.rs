@@ -63,6 +63,8 @@ pub(crate) fn adopt(options: &Adopt) -> Result<Report> {
     }
 
     let label = format!("runq {} ({})", manifest.version, preflight::arch_label(&manifest));
+    // Whoever has copied the tree may not have waited for the disk.
+    transaction::sync_file_system(layout.prefix())?;
     let mut source = Source::<Empty>::Tree(manifest);
     for step in &steps {
         transaction::perform(&layout, step, &wanted, &mut source)

@@ -5,7 +5,7 @@ use crate::inspect::about;
 use crate::installed;
 use crate::layout::Layout;
 use crate::report::{Report, VersionLine};
-use crate::transaction::{lock, read_receipt, remove_any};
+use crate::transaction::{lock, read_receipt, remove_any, sync_directory};
 use crate::usage;
 use anyhow::Result;
 use fs_err as fs;
@@ -66,6 +66,7 @@ pub(crate) fn gc(options: &Gc) -> Result<Report> {
 fn remove_version(layout: &Layout, id: &str) -> Result<()> {
     let leaving = layout.staging();
     if fs::rename(layout.version(id), &leaving).is_ok() {
+        sync_directory(&layout.versions())?;
         return remove_any(&leaving);
     }
     // A full copy-on-write file system may have no room for a rename.

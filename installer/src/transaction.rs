@@ -133,7 +133,11 @@ pub(crate) fn perform<R: Read + Send>(
             mend_tree(&layout.version(id), manifest)?;
             sync_file_system(&layout.version(id))
         }
-        (Step::Activate { .. }, _) => replace_link(layout.prefix(), CURRENT, &Layout::current_target(id)),
+        (Step::Activate { .. }, _) => {
+            // A run that was killed may not have come to this.
+            sync_directory(&layout.versions())?;
+            replace_link(layout.prefix(), CURRENT, &Layout::current_target(id))
+        }
         (Step::Link { name, target }, _) => replace_link(layout.prefix(), name, target),
         (Step::WriteReceipt, _) => write_receipt(layout, receipt),
         (Step::Stage | Step::Restage { .. } | Step::Mend { .. }, _) => {
@@ -221,8 +225,7 @@ fn put_aside(path: &Path, directory: &Path, name: &str) -> Result<()> {
 
 pub(crate) fn write_receipt(layout: &Layout, receipt: &Receipt) -> Result<()> {
     let mut new = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(layout.prefix())?;
-    serde_json::to_writer_pretty(&mut new, receipt)?;
-    new.write_all(b"\n")?;
+    new.write_all(format!("{}\n", serde_json::to_string_pretty(receipt)?).as_bytes())?;
     new.as_file().set_permissions(Permissions::from_mode(FILE_MODE))?;
     new.as_file().sync_all()?;
     new.persist(layout.receipt()).with_context(|| format!("cannot write {}", layout.receipt().display()))?;
@@ -244,7 +247,8 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
     Ok(fs::File::open(directory)?.sync_all()?)
 }
 
-fn sync_file_system(path: &Path) -> Result<()> {
+/// Makes everything survive that was written so far, by whomever.
+pub(crate) fn sync_file_system(path: &Path) -> Result<()> {
     let directory = fs::File::open(path)?;
     syncfs(directory.file()).with_context(|| format!("cannot write {} to the disk", path.display()))
 }

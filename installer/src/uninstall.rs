@@ -63,6 +63,8 @@ pub(crate) fn uninstall(options: &Uninstall) -> Result<Report> {
     for name in STABLE_LINKS.into_iter().map(|(name, _)| name).chain([CURRENT]) {
         remove_any(&layout.stable(name))?;
     }
+    // Nothing leads to a version any more when its files go.
+    sync_directory(layout.prefix())?;
     for id in &versions {
         remove_any(&layout.version(id))?;
         report.changes.push(format!("remove versions/{id}"));

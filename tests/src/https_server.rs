@@ -2,6 +2,7 @@
 //! test; answers GET with and without a range, and nothing else.
 
 use crate::command;
+use crate::connect_proxy::NAME;
 use anyhow::{Context, Result};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -40,7 +41,8 @@ impl HttpsServer {
     /// # Errors
     /// When openssl fails or no port is free.
     pub fn start(directory: &Path, answers: Vec<(&'static str, Answer)>) -> Result<Self> {
-        let (ca_file, config) = certificates(directory)?;
+        let certificates = certificates(directory)?;
+        let config = Arc::new(server_config(&certificates)?);
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -51,7 +53,7 @@ impl HttpsServer {
                 drop(serve(stream, &config, &answers, &seen));
             }
         });
-        Ok(Self { port, ca_file, requests })
+        Ok(Self { port, ca_file: certificates.ca_file, requests })
     }
 
     /// Address of a path.
@@ -131,9 +133,23 @@ fn page(stream: &mut impl Write, status: u16, body: &str) -> Result<()> {
     )?)
 }
 
-/// An authority, and a server's certificate by it.
-fn certificates(directory: &Path) -> Result<(PathBuf, Arc<ServerConfig>)> {
-    let file = |name: &str| directory.join(name).display().to_string();
+/// What a server needs, in files of PEM.
+#[derive(Debug, Clone)]
+pub struct Certificates {
+    /// The authority, for clients.
+    pub ca_file: PathBuf,
+    /// The server's, for this machine's address and [`crate::connect_proxy::NAME`].
+    pub certificate: PathBuf,
+    /// Its secret key.
+    pub key: PathBuf,
+}
+
+/// Makes an authority, and a server's certificate by it.
+///
+/// # Errors
+/// When openssl fails.
+pub fn certificates(directory: &Path) -> Result<Certificates> {
+    let file = |name: &str| directory.join(name);
     let openssl = |line: &str| {
         let words = line.split_whitespace().map(|word| word.replace("DIR", &directory.display().to_string()));
         command::output(Command::new("openssl").args(words), LIMIT)
@@ -143,14 +159,17 @@ fn certificates(directory: &Path) -> Result<(PathBuf, Arc<ServerConfig>)> {
         "req -x509 {key} -subj /CN=test-authority -days 30 -keyout DIR/ca.key -out DIR/ca.pem"
     ))?;
     openssl(&format!("req {key} -subj /CN=127.0.0.1 -keyout DIR/server.key -out DIR/server.csr"))?;
-    fs_err::write(file("san"), "subjectAltName=IP:127.0.0.1\n")?;
+    fs_err::write(file("san"), format!("subjectAltName=IP:127.0.0.1,DNS:{NAME}\n"))?;
     openssl(
         "x509 -req -in DIR/server.csr -CA DIR/ca.pem -CAkey DIR/ca.key -CAcreateserial -days 30 -extfile DIR/san -out DIR/server.pem",
     )?;
-    let chain = CertificateDer::pem_file_iter(file("server.pem"))?.collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_file(file("server.key"))?;
+    Ok(Certificates { ca_file: file("ca.pem"), certificate: file("server.pem"), key: file("server.key") })
+}
+
+fn server_config(certificates: &Certificates) -> Result<ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(&certificates.certificate)?.collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(&certificates.key)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let config = config.with_no_client_auth().with_single_cert(chain, key)?;
-    Ok((file("ca.pem").into(), Arc::new(config)))
+    Ok(config.with_no_client_auth().with_single_cert(chain, key)?)
 }

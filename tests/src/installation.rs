@@ -83,12 +83,14 @@ impl Installation {
             ["install", version, rest @ ..] => {
                 arguments.extend(["install", "--arch", workspace::ARCH, "--bundle"].map(str::to_owned));
                 arguments.push(text(self.bundle(version)));
-                arguments.extend(["--daemon-json".to_owned(), text(self.daemon_json())]);
                 arguments.extend(rest.iter().map(|word| (*word).to_owned()));
             }
             words => arguments.extend(words.iter().map(|word| (*word).to_owned())),
         }
         let action = words.first().copied().unwrap_or_default();
+        if matches!(action, "install" | "adopt") && !words.contains(&"--no-docker") {
+            arguments.extend(["--daemon-json".to_owned(), text(self.daemon_json())]);
+        }
         if matches!(action, "install" | "uninstall" | "register" | "unregister" | "adopt") {
             arguments.extend(["--docker-host", "unix:///nonexistent/docker.sock"].map(str::to_owned));
         }
@@ -216,6 +218,13 @@ impl Snapshot {
             fs_err::set_permissions(&path, PermissionsExt::from_mode(*mode))?;
         }
         Ok(())
+    }
+
+    /// What is at a path and below it, and the rest.
+    #[must_use]
+    pub fn split(self, path: &Path) -> (Self, Self) {
+        let (below, rest) = self.0.into_iter().partition(|(found, _)| found.starts_with(path));
+        (Self(below), Self(rest))
     }
 
     /// The same without what no two runs have in common: the lock's holder, and the times in the names of backups.

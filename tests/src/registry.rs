@@ -2,10 +2,11 @@
 //! with its value.
 
 use crate::command;
+use crate::https_server::{Certificates, certificates};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -17,8 +18,10 @@ const HTPASSWD: &str = "runq:$2b$05$to2.CjB1dLNtc068XkFmIuqwvYH8./acACQbmYzeVBTf
 /// A registry that runs.
 pub struct Registry {
     process: Child,
+    host: String,
     port: u16,
     dir: TempDir,
+    ca_file: Option<PathBuf>,
 }
 
 impl Registry {
@@ -27,7 +30,7 @@ impl Registry {
     /// # Errors
     /// When docker-registry is not installed or does not come up.
     pub fn start() -> Result<Self> {
-        Self::serve(false)
+        Self::serve("127.0.0.1", false, false)
     }
 
     /// Starts one that serves the user `runq` alone, whose password is `secret`.
@@ -35,16 +38,30 @@ impl Registry {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with_password() -> Result<Self> {
-        Self::serve(true)
+        Self::serve("127.0.0.1", true, false)
+    }
+
+    /// The same with TLS, for clients that know this machine as `host`.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and when openssl fails.
+    pub fn start_with_tls_and_password(host: &str) -> Result<Self> {
+        Self::serve(host, true, true)
     }
 
     /// `HOST:PORT`.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
-    fn serve(with_password: bool) -> Result<Self> {
+    /// The authority of its certificate, if it has one.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<PathBuf> {
+        self.ca_file.clone()
+    }
+
+    fn serve(host: &str, with_password: bool, with_tls: bool) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         // Another program may take the port before the registry does; then the registry says so in its log.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
@@ -52,6 +69,13 @@ impl Registry {
         let mut config = format!(
             "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {path}/storage\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n"
         );
+        let mut ca_file = None;
+        if with_tls {
+            let Certificates { certificate, key, ca_file: file } = certificates(dir.path())?;
+            let (certificate, key) = (certificate.display(), key.display());
+            config += &format!("  tls:\n    certificate: {certificate}\n    key: {key}\n");
+            ca_file = Some(file);
+        }
         if with_password {
             fs_err::write(dir.path().join("htpasswd"), HTPASSWD)?;
             config += &format!("auth:\n  htpasswd:\n    realm: runq\n    path: {path}/htpasswd\n");
@@ -66,7 +90,7 @@ impl Registry {
             .stderr(log.into_file())
             .spawn()
             .context("cannot start docker-registry: run `make deps`")?;
-        let registry = Self { process, port, dir };
+        let registry = Self { process, host: host.to_owned(), port, dir, ca_file };
         let is_up = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
         command::wait_until("docker-registry", LIMIT, is_up)
             .with_context(|| fs_err::read_to_string(registry.dir.path().join("log")).unwrap_or_default())?;

@@ -218,6 +218,8 @@ impl ConfigFile {
         let path = directory.join(format!("{prefix}{time}"));
         let new = self.write_beside(directory, old)?;
         new.persist_noclobber(&path).map_err(|error| error.error)?;
+        // Before the text that it is the backup of is gone.
+        sync(directory)?;
         Ok(Backup { path, is_new: true })
     }
 
