@@ -12,6 +12,8 @@ BUILT   := $(TARGET)/$(TRIPLE)/release
 SHIPPED := runq runq-proxy runq-init runq-install runq-assets
 SANDBOX := cargo run --quiet --package runq-tests --bin sandbox --
 E2E     := cargo test --package runq-tests --test e2e -- --ignored --test-threads=2
+# Those that need the other architecture's programs are in test-foreign.
+NATIVE  := --skip assets_both
 
 # Debian's packages, by a program or file of theirs.
 NEEDED := dockerd:docker.io containerd:containerd runc:runc iptables:iptables ip:iproute2 \
@@ -75,11 +77,11 @@ emulated:
 
 test: deps check unit ## everything; the sandbox is up for the end-to-end tests only
 	$(MAKE) build
-	RUNQ_SANDBOX=$(TARGET)/sandbox-test $(SANDBOX) run --distro $(DISTRO:auto=debian) --accel $(ACCEL:auto=tcg) -- $(E2E)
+	RUNQ_SANDBOX=$(TARGET)/sandbox-test $(SANDBOX) run --distro $(DISTRO:auto=debian) --accel $(ACCEL:auto=tcg) -- $(E2E) $(NATIVE)
 	$(MAKE) unit-s390x
 
 # Not those that are about the installer or the host alone, nor those whose programs are of this machine.
-FOREIGN := exit_code:: output:: signals:: terminal:: volume:: read_only:: network:: parallel:: dns:: identity:: --skip a_debian_image --skip assets_
+FOREIGN := exit_code:: output:: signals:: terminal:: volume:: read_only:: network:: parallel:: dns:: identity:: assets_both:: --skip a_debian_image --skip assets_network
 test-foreign: build ## end-to-end tests of an s390x guest on this machine, emulated
 	$(MAKE) build ARCH=s390x
 	RUNQ_SANDBOX=$(TARGET)/sandbox-foreign $(SANDBOX) run --distro debian --accel tcg --guest s390x -- $(MAKE) e2e-foreign
@@ -92,7 +94,7 @@ test-s390x-host: build ## an s390x machine, emulated, that adopts a copied tree 
 	cargo test --package runq-tests --test s390x_host -- --ignored --nocapture
 
 test-docker26: build ## end-to-end tests with the Docker of Debian 13
-	RUNQ_SANDBOX=$(TARGET)/sandbox-docker26 $(SANDBOX) run --distro debian --accel tcg --newer-docker -- $(E2E) $(TEST)
+	RUNQ_SANDBOX=$(TARGET)/sandbox-docker26 $(SANDBOX) run --distro debian --accel tcg --newer-docker -- $(E2E) $(or $(TEST),$(NATIVE))
 
 # The sandbox is not needed, only what is built.
 test-faults: build ## the installer killed, the disk failing, the power lost, at every point; part of it is in `make test`
@@ -102,7 +104,7 @@ sandbox: build ## a private Docker with runq in it, left running
 	$(SANDBOX) up --distro $(DISTRO) --accel $(ACCEL)
 
 e2e: ## the end-to-end tests in the sandbox that is up (TEST=name for some)
-	$(E2E) $(TEST)
+	$(E2E) $(or $(TEST),$(NATIVE))
 
 sandbox-down: ## end it and remove every trace
 	$(SANDBOX) down

@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 const ARCHITECTURES: [(&str, u8, u16); 2] = [("x86_64", 1, 62), ("s390x", 2, 22)];
 
 #[test]
-#[ignore = "needs the programs of both architectures: run `make test`"]
+#[ignore = "needs the programs of both architectures: run `make test-foreign`"]
 fn one_call_builds_both_architectures_and_no_file_is_of_the_other() -> Result<()> {
     let dir = tempfile::tempdir_in(workspace::target())?;
     let bundles = Bundle::build_together("s390x", dir.path())?;
