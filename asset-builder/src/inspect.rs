@@ -86,7 +86,7 @@ pub(crate) fn why(file: &str, args: &BundleArgs, out: &mut impl Write) -> anyhow
     }
     ensure!(
         !chains.is_empty(),
-        "{} has no {file} that something needs: look at `runq-assets list`",
+        "{} has nothing called {file} that something needs: see `runq-assets list`",
         args.bundle.display()
     );
     for chain in chains {

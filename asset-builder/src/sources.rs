@@ -34,7 +34,9 @@ impl Sources {
         let lock = Lock::load(sides, args.lock.as_deref())?;
         lock.check_base_image(base_image)?;
         let (host, guest) = (lock.packages(&sides.host), lock.packages(&sides.guest));
-        fetch_all(host.iter().chain(&guest), fetcher, progress)?;
+        // Of one architecture, both are the same.
+        let of_guest = guest.iter().filter(|_| sides.is_foreign());
+        fetch_all(host.iter().chain(of_guest), fetcher, progress)?;
         let guest = sides.is_foreign().then(|| PackageIndex::of(guest));
         Ok(Self { host: PackageIndex::of(host), guest, suites: lock.suite, depends: lock.depends })
     }
