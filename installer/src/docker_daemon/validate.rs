@@ -15,7 +15,8 @@ const PLACES: [&str; 3] = ["/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/
 /// What dockerd may look for on its own.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// An emulated host that is busy takes more than 20 s to start dockerd.
+const TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 /// The dockerd that would run.
