@@ -73,6 +73,12 @@ impl Bed {
         }
     }
 
+    /// A container that somebody else makes under this name; it ends with the value.
+    #[must_use]
+    pub fn adopt(&self, name: &str) -> Container {
+        Container { docker: self.docker.clone(), name: name.to_owned() }
+    }
+
     /// What containers have left on the host.
     ///
     /// # Errors

@@ -34,6 +34,20 @@ impl Docker {
         command
     }
 
+    /// A shell in which `docker` is that of this daemon.
+    #[must_use]
+    pub fn shell(&self, script: &str) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", script]);
+        for (name, value) in self.command().get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell
+    }
+
     /// Runs a command to its end, whatever that is.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ pub mod mounted;
 pub mod oci_layout;
 pub mod open_pgp;
 pub mod power_loss;
+pub mod readme;
 pub mod registry;
 pub mod report;
 pub mod s390x_host;

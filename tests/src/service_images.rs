@@ -47,7 +47,7 @@ pub fn load_postgres(docker: &Docker) -> Result<()> {
 /// # Errors
 /// When it cannot be made or loaded.
 pub fn load_systemd(docker: &Docker) -> Result<()> {
-    load(docker, "systemd", &["CMD [\"/sbin/init\"]", "STOPSIGNAL SIGRTMIN+3"])
+    load(docker, "systemd", &["CMD [\"/sbin/init\"]"])
 }
 
 fn load(docker: &Docker, name: &str, changes: &[&str]) -> Result<()> {

@@ -5,7 +5,11 @@ use crate::bed::{Bed, unique_name};
 use crate::command::wait_until;
 use crate::host::{self, Traces};
 use crate::report;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// How far a daemon may grow, whatever the number of containers: its own caches and pools.
@@ -56,9 +60,73 @@ pub fn run(bed: &Bed, sequential: u32, parallel: u32) -> Result<()> {
 
 fn container(bed: &Bed) -> Result<()> {
     let word = unique_name();
-    let finished = bed.container().options(&["--rm"]).run(&["echo", &word])?;
-    ensure!(finished.code == 0 && finished.stdout_text() == word, "{finished:?}");
+    // The last words are the ones that get lost.
+    let script = format!("seq 1000; seq 1000 >&2; echo {word}; echo {word} >&2; exit 3");
+    let finished = bed.container().options(&["--rm"]).shell(&script)?;
+    let expected: String = (1..=1000).map(|number| format!("{number}\n")).chain([word]).collect();
+    ensure!(finished.code == 3, "{finished:?}");
+    ensure!(
+        finished.stdout_text() == expected,
+        "standard output ends with {:?}",
+        last_words(&finished.stdout)
+    );
+    ensure!(
+        finished.stderr_text() == expected,
+        "standard error ends with {:?}",
+        last_words(&finished.stderr)
+    );
     Ok(())
+}
+
+fn last_words(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(100)..]).into_owned()
+}
+
+/// Sends random bytes through standard output and error at once; both have to arrive whole.
+///
+/// # Errors
+/// When they do not.
+pub fn streams(bed: &Bed, mib: usize) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let random =
+        Command::new("head").args(["-c", &format!("{mib}M"), "/dev/urandom"]).stdout(Stdio::piped()).spawn();
+    let mut random = random.context("cannot start head")?;
+    let source = random.stdout.take().context("head has no output")?;
+    let expected = digest(source, Some(&dir.path().join("random")))?;
+    random.wait()?;
+    let volume = format!("{}:/random:ro", dir.path().display());
+    let options = ["--log-driver", "none", "-v", &volume];
+    let script = "cat /random/random >&2 & cat /random/random; wait";
+    let (container, mut docker) = bed.container().options(&options).command(&["--rm"], &["sh", "-c", script]);
+    let begin = std::time::Instant::now();
+    let mut running = docker.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let errors = running.stderr.take().context("docker has no standard error")?;
+    let output = running.stdout.take().context("docker has no standard output")?;
+    let errors = std::thread::spawn(move || digest(errors, None));
+    let output = digest(output, None)?;
+    let Ok(errors) = errors.join() else { bail!("the reader of standard error failed") };
+    ensure!(running.wait()?.success(), "the container failed");
+    drop(container);
+    ensure!(output == expected, "standard output: {output:?} instead of {expected:?}");
+    ensure!(errors? == expected, "standard error is not what was sent");
+    report::detail(format_args!("{mib} MiB through each stream in {} s", begin.elapsed().as_secs()));
+    Ok(())
+}
+
+/// Number of bytes and SHA-256; they are also written to `copy`.
+fn digest(mut source: impl Read, copy: Option<&Path>) -> Result<(usize, String)> {
+    let mut copy = copy.map(fs_err::File::create).transpose()?;
+    let (mut hasher, mut bytes, mut block) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        match source.read(&mut block)? {
+            0 => return Ok((bytes, format!("{:x}", hasher.finalize()))),
+            count => {
+                hasher.update(&block[..count]);
+                copy.as_mut().map(|file| file.write_all(&block[..count])).transpose()?;
+                bytes += count;
+            }
+        }
+    }
 }
 
 /// Sums over this sandbox's and every other Docker of the host.

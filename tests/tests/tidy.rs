@@ -2,7 +2,7 @@
 //! neither root nor network. Each failure names file and line and says what to do.
 
 use anyhow::Result;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Lines of a file, not counting its tests when they are in a sibling file.
@@ -178,6 +178,110 @@ fn the_runtime_reads_its_environment_in_one_place() {
         lines_with(&sources().unwrap(), elsewhere, &["env::var", "env::var_os", "env::vars", "env::vars_os"]),
         "Read the variable in runtime/runq/src/settings.rs and pass its value on.",
     );
+}
+
+/// Names of the tests, of the end-to-end tests' files, and of modules with tests.
+fn tests() -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for source in sources()? {
+        if source.is_below("tests/tests/e2e") {
+            names.extend(source.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+        }
+        let mut lines = source.text.lines().map(str::trim);
+        while lines.any(|line| line == "#[test]") {
+            let function = lines.find_map(|line| line.strip_prefix("fn "));
+            names.extend(function.and_then(|text| text.split('(').next()).map(str::to_owned));
+        }
+    }
+    Ok(names)
+}
+
+/// Words in backticks.
+fn code_words(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// From a heading to the next one.
+fn section<'a>(text: &'a str, heading: &str) -> &'a str {
+    let section = text.split_once(heading).map_or("", |(_, section)| section);
+    section.split("\n## ").next().unwrap_or_default()
+}
+
+#[test]
+fn the_architecture_names_tests_that_exist() {
+    let text = fs_err::read_to_string(root().join("runtime/ARCHITECTURE.md")).unwrap();
+    let tests = tests().unwrap();
+    let mut violations = Vec::new();
+    let mut claims = 0;
+    let mut check = |claim: &str, held_by: &str| {
+        claims += 1;
+        let mut names = code_words(held_by).filter(|name| !name.starts_with("make ")).peekable();
+        if names.peek().is_none() && !held_by.contains("`make ") {
+            violations.push(format!("{claim}: names no test"));
+        }
+        violations.extend(
+            names.filter(|name| !tests.contains(*name)).map(|name| format!("{claim}: no test {name}")),
+        );
+    };
+    for invariant in section(&text, "\n## Invariants").split("\n* ").skip(1) {
+        let claim = invariant.lines().next().unwrap_or_default();
+        check(claim, invariant.rsplit_once("Held by").map_or("", |(_, held_by)| held_by));
+    }
+    for row in section(&text, "\n## Which test shows which feature")
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1)
+    {
+        let mut columns = row.split(" | ");
+        check(columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
+    }
+    assert!(claims > 30, "{claims} claims: have the headings changed?");
+    expect_none(violations, "Name the test that holds what runtime/ARCHITECTURE.md says, or write it.");
+}
+
+#[test]
+fn every_docker_option_of_the_readme_is_in_an_end_to_end_test() {
+    let readme = fs_err::read_to_string(root().join("README.md")).unwrap();
+    let (_, table) = readme.split_once("| option of `docker run` |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let options: BTreeSet<&str> = rows
+        .flat_map(|row| code_words(row.split('|').nth(1).unwrap_or_default()).flat_map(str::split_whitespace))
+        .filter(|word| word.starts_with('-'))
+        .collect();
+    assert!(options.len() > 30, "{options:?}");
+    let sources = sources().unwrap();
+    let is_used = |option: &str| {
+        let [word, value] = ["\"", "="].map(|end| format!("\"{option}{end}"));
+        let e2e = sources.iter().filter(|source| source.is_below("tests/tests/e2e"));
+        e2e.into_iter().any(|source| source.text.contains(&word) || source.text.contains(&value))
+    };
+    expect_none(
+        options.into_iter().filter(|option| !is_used(option)).map(str::to_owned).collect(),
+        "Write an end-to-end test of what README.md says about the option.",
+    );
+}
+
+#[test]
+fn every_example_of_the_readme_has_its_test() {
+    use runq_tests::readme::{TESTED, commands};
+    let tests = tests().unwrap();
+    let examples: Vec<String> = commands()
+        .unwrap()
+        .into_iter()
+        .filter(|command| ["docker run ", "docker create "].iter().any(|start| command.starts_with(start)))
+        // The picture, and what a whole target of the Makefile is for.
+        .filter(|command| {
+            !command.contains("docker run busybox docker run") && !command.contains("runq-s390x")
+        })
+        .collect();
+    let untested =
+        examples.iter().filter(|example| !TESTED.iter().any(|(start, _)| example.starts_with(start)));
+    let stale = TESTED.iter().filter(|(start, _)| !examples.iter().any(|example| example.starts_with(start)));
+    let missing = TESTED.iter().filter(|(_, test)| !tests.contains(*test));
+    let violations = untested.map(|example| format!("{example}: no test runs it"));
+    let violations = violations.chain(stale.map(|(start, _)| format!("{start}: not in README.md")));
+    let violations = violations.chain(missing.map(|(start, test)| format!("{start}: no test {test}")));
+    expect_none(violations.collect(), "Correct the list in tests/src/readme.rs, and write the test.");
 }
 
 #[test]

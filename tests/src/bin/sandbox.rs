@@ -47,6 +47,9 @@ enum Action {
         /// At once.
         #[arg(long, default_value_t = 20)]
         parallel: u32,
+        /// MiB through standard output and error of one more, first.
+        #[arg(long, default_value_t = 1024)]
+        mib: usize,
     },
     /// Run a command with the sandbox up, and end the sandbox whatever comes of it.
     Run {
@@ -112,8 +115,12 @@ fn act(action: Action) -> Result<()> {
             say(&installer_bench::run()?);
             Ok(())
         }
-        Action::Soak { choices, sequential, parallel } => {
-            let result = up(&sandbox, &choices).and_then(|_| soak::run(&Bed::alone()?, sequential, parallel));
+        Action::Soak { choices, sequential, parallel, mib } => {
+            let result = up(&sandbox, &choices).and_then(|_| {
+                let bed = Bed::alone()?;
+                soak::streams(&bed, mib)?;
+                soak::run(&bed, sequential, parallel)
+            });
             let end = sandbox.down();
             result.and(end)
         }

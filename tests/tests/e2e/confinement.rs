@@ -52,6 +52,53 @@ fn threads(status: &Status) -> Result<Vec<Status>> {
 /// MKNOD, SETFCAP.
 const FILE_SERVER: u64 = 0x8800_00df;
 
+/// Nobody has more rights than he needs, and `server` those of a file server.
+fn is_confined(
+    status: &Status,
+    host_side: &BTreeMap<String, Status>,
+    server: &str,
+    bounds: u64,
+) -> Result<()> {
+    let process = host_side.values().find(|process| process.field("Pid") == status.field("Tgid"));
+    let name = process.map_or("", |process| process.field("Name"));
+    assert_eq!(status.field("NoNewPrivs"), "1", "{name}");
+    assert_eq!(status.field("Seccomp"), "2", "{name}");
+    let set = |set: &str| u64::from_str_radix(status.field(set), 16);
+    let allowed = if name == server { FILE_SERVER } else { 0 };
+    for capabilities in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
+        assert_eq!(set(capabilities)? & !allowed, 0, "{capabilities} of {name}");
+    }
+    assert_eq!(set("CapBnd")? & !(allowed & bounds), 0, "{name}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn with_9p_qemu_is_the_file_server_and_has_no_other_right() -> Result<()> {
+    let bed = Bed::alone()?;
+    let runtime = runq_tests::sandbox_runtime::Runtime::with(&bed.sandbox, &["--share", "9p"])?;
+    let container = bed.container().runtime(&runtime.name).start_shell("echo ready; sleep 1000", "ready")?;
+    let host_side = host_side(&container)?;
+    for status in host_side.values().map(threads).collect::<Result<Vec<_>>>()?.iter().flatten() {
+        is_confined(status, &host_side, "qemu-system-x86", FILE_SERVER)?;
+    }
+    assert_eq!(host_side.len(), 2, "{:?}", host_side.keys());
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn the_apparmor_profile_is_one_that_its_compiler_takes() -> Result<()> {
+    let profile = runq_tests::workspace::root().join("runtime/runq/apparmor.profile");
+    // Without a kernel that has AppArmor.
+    let mut parser = std::process::Command::new("apparmor_parser");
+    parser.args(["--skip-kernel-load", "--skip-cache", "--quiet", "--debug"]).arg(profile);
+    let said = runq_tests::command::run(&mut parser, &[], runq_tests::docker::LIMIT)?;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.stdout_text().contains("runq-1"), "{said:?}");
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs the sandbox: run `make test`"]
 fn every_process_is_confined_whatever_the_user_asks_for() -> Result<()> {
@@ -73,16 +120,7 @@ fn every_process_is_confined_whatever_the_user_asks_for() -> Result<()> {
         let (proxy, qemu) = (process("proxy")?, process("qemu-system-x86")?);
         let all = host_side.values().map(threads).collect::<Result<Vec<_>>>()?;
         for status in all.iter().flatten() {
-            let process = host_side.values().find(|process| process.field("Pid") == status.field("Tgid"));
-            let name = process.map_or("", |process| process.field("Name"));
-            assert_eq!(status.field("NoNewPrivs"), "1", "{name}");
-            assert_eq!(status.field("Seccomp"), "2", "{name}");
-            let set = |set: &str| u64::from_str_radix(status.field(set), 16);
-            let allowed = if name == "virtiofsd" { FILE_SERVER } else { 0 };
-            for capabilities in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
-                assert_eq!(set(capabilities)? & !allowed, 0, "{capabilities} of {name}");
-            }
-            assert_eq!(set("CapBnd")?, 0, "{name}");
+            is_confined(status, &host_side, "virtiofsd", 0)?;
         }
         assert!(
             all.iter()

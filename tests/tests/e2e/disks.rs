@@ -128,3 +128,15 @@ fn what_is_no_disk_is_refused_with_one_clear_line() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn other_devices_do_not_reach_into_the_guest() -> Result<()> {
+    let bed = Bed::shared()?;
+    let finished = bed.container().options(&["--gpus", "all"]).shell("echo must not run")?;
+    assert_eq!((finished.code, finished.stdout_text().as_str()), (125, ""), "{finished:?}");
+    let list = "ls /dev/loop0 2>/dev/null; echo $?";
+    let finished = bed.container().options(&["--device", "/dev/loop0:/dev/loop0"]).shell(list)?;
+    assert_eq!(finished.stdout_text(), "1", "{finished:?}");
+    Ok(())
+}

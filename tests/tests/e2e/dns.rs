@@ -48,3 +48,28 @@ fn options_search_domains_and_preservation_are_as_the_variables_say() -> Result<
     assert!(conf.contains("nameserver 192.0.2.53") && !conf.contains("192.0.2.1\n"), "{conf}");
     Ok(())
 }
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn the_admins_flags_hold_unless_a_container_says_otherwise() -> Result<()> {
+    let bed = Bed::alone()?;
+    let flags = ["--dns", "192.0.2.7,2001:db8::7", "--dns-opts", "ndots:5", "--dns-search", "admin.example"];
+    let runtime = runq_tests::sandbox_runtime::Runtime::with(&bed.sandbox, &flags)?;
+    let conf = |options: &[&str]| {
+        let options = [&["--dns", "192.0.2.53"], options].concat();
+        bed.container().runtime(&runtime.name).options(&options).shell_output("cat /etc/resolv.conf")
+    };
+    let admins = "nameserver 192.0.2.7\nnameserver 2001:db8::7\nsearch admin.example\noptions ndots:5";
+    assert_eq!(conf(&[])?, admins);
+    let changed = conf(&["-e", "RUNQ_DNS_OPTS=rotate", "-e", "RUNQ_DNS_SEARCH=own.example"])?;
+    assert_eq!(changed, admins.replace("ndots:5", "rotate").replace("admin.", "own."));
+    let preserved = conf(&["-e", "RUNQ_DNS_PRESERVE=true"])?;
+    assert!(preserved.contains("nameserver 192.0.2.53") && !preserved.contains("192.0.2.7"), "{preserved}");
+    drop(runtime);
+    let preserving = [&flags[..], &["--dns-preserve"]].concat();
+    let runtime = runq_tests::sandbox_runtime::Runtime::with(&bed.sandbox, &preserving)?;
+    let container = bed.container().runtime(&runtime.name).options(&["--dns", "192.0.2.53"]);
+    let preserved = container.shell_output("cat /etc/resolv.conf")?;
+    assert!(preserved.contains("nameserver 192.0.2.53") && !preserved.contains("192.0.2.7"), "{preserved}");
+    Ok(())
+}

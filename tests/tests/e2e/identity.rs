@@ -147,3 +147,49 @@ fn the_kernel_is_not_the_hosts() -> Result<()> {
     assert_ne!(guest, rustix::system::uname().release().to_string_lossy());
     Ok(())
 }
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn entrypoint_variables_of_a_file_and_score_of_the_out_of_memory_killer() -> Result<()> {
+    let file = tempfile::NamedTempFile::new()?;
+    fs_err::write(file.path(), "FROM_FILE=a value with = and spaces\n")?;
+    let path = file.path().display().to_string();
+    let options = [
+        "--env-file",
+        &path,
+        "--entrypoint",
+        "/bin/busybox",
+        "--oom-score-adj",
+        "321",
+        "--domainname",
+        "example.org",
+    ];
+    same_as_runc(
+        &options,
+        "echo $FROM_FILE; cat /proc/self/oom_score_adj /proc/sys/kernel/domainname; tr '\\0' ' ' < /proc/$$/cmdline | cut -c -20",
+    )
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn processors_of_the_host_are_those_that_were_chosen() -> Result<()> {
+    let bed = Bed::shared()?;
+    let options = ["--cpuset-cpus", "0", "--stop-signal", "USR2"];
+    let container = bed
+        .container()
+        .options(&options)
+        .start_shell("trap 'exit 9' USR2; echo ready; while :; do sleep 0.1; done", "ready")?;
+    let id = container.inspect("{{.Id}}")?;
+    let is_of_container = |process: &runq_tests::host::Process| {
+        fs_err::read_to_string(format!("/proc/{}/cgroup", process.pid))
+            .is_ok_and(|groups| groups.contains(&id))
+    };
+    let processes = runq_tests::host::processes()?;
+    let qemu = processes.iter().find(|process| process.name.starts_with("qemu") && is_of_container(process));
+    let pid = qemu.map_or(0, |process| process.pid);
+    let status = fs_err::read_to_string(format!("/proc/{pid}/status"))?;
+    assert!(status.contains("Cpus_allowed_list:\t0\n"), "{status}");
+    bed.docker.output(&["stop", "--time", "60", &container.name])?;
+    assert_eq!(container.inspect("{{.State.ExitCode}}")?, "9");
+    Ok(())
+}

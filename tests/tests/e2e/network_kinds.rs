@@ -66,3 +66,25 @@ fn link_gives_name_and_environment_of_the_other_container() -> Result<()> {
     assert_eq!(bed.container().options(&["--link", &link]).shell_output(&script)?, "page\ntcp");
     Ok(())
 }
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn interface_has_the_hardware_address_that_was_asked_for() -> Result<()> {
+    let bed = Bed::shared()?;
+    // A docker command that knows addresses for each network does not ask an older dockerd for one.
+    let version = bed.docker.output(&["version", "--format", "{{.Server.APIVersion}}"])?;
+    let can_choose =
+        version.split('.').nth(1).is_some_and(|minor| minor.parse().is_ok_and(|minor: u32| minor >= 44));
+    let mut options = vec!["--add-host", "somewhere:192.0.2.9"];
+    options.extend(can_choose.then_some("--mac-address=02:aa:bb:cc:dd:ee"));
+    let script = "cat /sys/class/net/eth0/address; grep -c '^192.0.2.9.somewhere$' /etc/hosts; ip -4 route | grep -o '^default via [0-9.]*'";
+    let server = bed.container().options(&options).start_shell(&format!("{script}; {SERVE}"), "ready")?;
+    let address = server.inspect("{{.NetworkSettings.MacAddress}}")?;
+    assert!(!can_choose || address == "02:aa:bb:cc:dd:ee", "{address}");
+    let gateway = server.inspect("{{.NetworkSettings.Gateway}}")?;
+    let logs = server.logs()?;
+    assert!(logs.starts_with(&format!("{address}\n1\ndefault via {gateway}\n")), "{logs}");
+    // The bridge finds it under that address.
+    assert_eq!(bed.container().shell_output(&fetch(&server.address()?))?, "page");
+    Ok(())
+}

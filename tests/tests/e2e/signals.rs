@@ -65,3 +65,21 @@ fn entrypoint_is_process_1_and_ignores_what_it_does_not_handle() -> Result<()> {
     assert_eq!(container.inspect("{{.State.Running}}")?, "true");
     Ok(())
 }
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn every_signal_from_1_to_64_reaches_the_entrypoint() -> Result<()> {
+    let bed = Bed::shared()?;
+    // KILL and STOP cannot be caught, CHLD comes with each `sleep`, and the C library keeps 32 and 33 for itself.
+    let signals: Vec<u32> = (1..=64).filter(|signal| ![9, 17, 19, 32, 33].contains(signal)).collect();
+    let traps: String =
+        signals.iter().map(|signal| format!("trap 'echo got {signal}.' {signal}; ")).collect();
+    let script = format!("{traps} echo ready; while :; do sleep 0.05; done");
+    let container = bed.container().start_shell(&script, "ready")?;
+    for signal in &signals {
+        bed.docker.output(&["kill", "--signal", &signal.to_string(), &container.name])?;
+        container.wait_for(&format!("got {signal}."))?;
+    }
+    assert_eq!(container.logs()?.matches("got ").count(), signals.len());
+    Ok(())
+}

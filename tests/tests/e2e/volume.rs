@@ -79,3 +79,73 @@ fn volumes_below_a_tmpfs_and_of_another_container_are_seen() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn binds_below_dev_are_seen_beside_the_guests_devices() -> Result<()> {
+    let bed = Bed::shared()?;
+    let dir = tempfile::tempdir()?;
+    fs_err::create_dir(dir.path().join("deep"))?;
+    fs_err::write(dir.path().join("file"), "below /dev")?;
+    let path = dir.path().display();
+    let binds = [
+        format!("{path}:/dev/made/up"),
+        format!("{path}/file:/dev/made/up/deep/file:ro"),
+        format!("{path}/file:/dev/single:ro"),
+    ];
+    let options: Vec<&str> = binds.iter().flat_map(|bind| ["-v", bind.as_str()]).collect();
+    let script = "cat /dev/single /dev/made/up/file /dev/made/up/deep/file; echo; echo new > /dev/made/up/new; \
+                  (echo x > /dev/single) 2>&1; (echo x > /dev/made/up/deep/file) 2>&1; \
+                  echo x > /dev/null && ls /dev | tr '\n' ' '";
+    let answer = bed.container().options(&options).shell_output(script)?;
+    let expected = "below /devbelow /devbelow /dev\nsh: can't create /dev/single: Read-only file system\n\
+                    sh: can't create /dev/made/up/deep/file: Read-only file system\n\
+                    fd full made mqueue null ptmx pts random shm single stderr stdin stdout tty urandom zero";
+    assert_eq!(answer, expected);
+    assert_eq!(fs_err::read_to_string(dir.path().join("new"))?, "new\n");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn binds_over_what_is_the_guest_kernels_are_refused_but_for_its_control_groups() -> Result<()> {
+    let bed = Bed::shared()?;
+    for (bind, said) in [("/dev:/dev", "a bind at /dev"), ("/sys:/sys:ro", "a bind below /sys")] {
+        let finished = bed.container().options(&["-v", bind]).run(&["true"])?;
+        let said = format!("{said} is not supported: the guest has those of its own kernel there");
+        assert!(finished.code == 125 && finished.stderr_text().contains(&said), "{finished:?}");
+    }
+    let options = ["-v", "/sys/fs/cgroup:/sys/fs/cgroup:ro"];
+    let mount = bed
+        .container()
+        .options(&options)
+        .shell_output("grep ' /sys/fs/cgroup ' /proc/mounts | cut -d' ' -f 1-3")?;
+    assert_eq!(mount, "cgroup /sys/fs/cgroup cgroup2");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn mounts_are_of_the_kind_that_the_option_names() -> Result<()> {
+    let bed = Bed::shared()?;
+    let dir = tempfile::tempdir()?;
+    fs_err::write(dir.path().join("file"), "bound")?;
+    let volume = runq_tests::bed::unique_name();
+    let bind = format!("type=bind,source={},target=/bind,readonly", dir.path().display());
+    let named = format!("type=volume,source={volume},target=/etc");
+    let options = [
+        "--mount",
+        &bind,
+        "--mount",
+        &named,
+        "--mount",
+        "type=tmpfs,target=/memory,tmpfs-size=1m,tmpfs-mode=700",
+    ];
+    // A new volume starts with what the image has there.
+    let script = "cat /bind/file; echo; touch /bind/x 2>/dev/null || echo read-only; head -n 1 /etc/passwd; \
+                  grep -o ' /memory tmpfs .*size=1024k,mode=700' /proc/mounts | cut -d' ' -f3";
+    let answer = bed.container().options(&options).shell_output(script);
+    bed.docker.output(&["volume", "rm", "--force", &volume])?;
+    assert_eq!(answer?, "bound\nread-only\nroot:x:0:0:root:/root:/bin/sh\ntmpfs");
+    Ok(())
+}
