@@ -95,6 +95,7 @@ test-s390x-host: build ## an s390x machine, emulated, that adopts a copied tree 
 
 test-docker26: build ## end-to-end tests with the Docker of Debian 13
 	RUNQ_SANDBOX=$(TARGET)/sandbox-docker26 $(SANDBOX) run --distro debian --accel tcg --newer-docker -- $(E2E) $(or $(TEST),$(NATIVE))
+	cargo test --package runq-tests --test newer_docker -- --ignored
 
 # The sandbox is not needed, only what is built.
 test-faults: build ## the installer killed, the disk failing, the power lost, at every point; part of it is in `make test`
