@@ -4,10 +4,11 @@
 mod figures;
 
 use crate::docker::Docker;
-use crate::{bare_qemu, command, report, workspace};
+use crate::measure::{self, median};
+use crate::{bare_qemu, command, report};
 use anyhow::{Context, Result};
 use figures::{FIGURES, Figure};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -47,14 +48,13 @@ pub fn run(docker: &Docker, prefix: &Path, accel: &str) -> Result<String> {
         rows.push(Row { figure, medians: medians.collect::<Result<_>>()? });
     }
     let installed_mib = installed_mib(prefix)?;
-    let file = workspace::target().join("bench.json");
-    fs_err::write(&file, format!("{:#}\n", as_json(&runtimes, &rows, bare, installed_mib)))?;
+    measure::record(as_json(&runtimes, &rows, bare, installed_mib))?;
     let mut text = table(&runtimes, &rows)?;
     writeln!(
         text,
         "bare QEMU until the first line of init: {bare:.2} s; aim for `docker run`: 1.3 x (bare QEMU + runc)"
     )?;
-    writeln!(text, "installed: {installed_mib} MiB; all figures: {}", file.display())?;
+    writeln!(text, "installed: {installed_mib} MiB; all figures: target/bench.json")?;
     Ok(text)
 }
 
@@ -91,7 +91,7 @@ fn table(runtimes: &[&str], rows: &[Row]) -> Result<String> {
     Ok(text)
 }
 
-fn as_json(runtimes: &[&str], rows: &[Row], bare: f64, installed_mib: u64) -> serde_json::Value {
+fn as_json(runtimes: &[&str], rows: &[Row], bare: f64, installed_mib: u64) -> Map<String, Value> {
     let figures = rows.iter().map(|Row { figure, medians }| {
         let values =
             runtimes.iter().zip(medians).map(|(runtime, value)| ((*runtime).to_owned(), json!(value)));
@@ -102,20 +102,15 @@ fn as_json(runtimes: &[&str], rows: &[Row], bare: f64, installed_mib: u64) -> se
             "medians": values.collect::<serde_json::Map<_, _>>(),
         })
     });
-    json!({
-        "bare_qemu_boot_seconds": bare,
-        "installed_mib": installed_mib,
-        "figures": figures.collect::<Vec<_>>(),
-    })
+    Map::from_iter([
+        ("bare_qemu_boot_seconds".to_owned(), json!(bare)),
+        ("installed_mib".to_owned(), json!(installed_mib)),
+        ("figures".to_owned(), figures.collect()),
+    ])
 }
 
 fn installed_mib(prefix: &Path) -> Result<u64> {
     let mut du = std::process::Command::new("du");
     let sizes = command::output(du.args(["-sm"]).arg(prefix.join("current/")), LIMIT)?;
     sizes.split_whitespace().next().context("du said nothing")?.parse().context("du printed no number")
-}
-
-fn median(mut values: Vec<f64>) -> Result<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().context("no runs")
 }

@@ -32,7 +32,10 @@ impl Bundle {
     /// # Errors
     /// When there is none.
     pub fn any() -> Result<Self> {
-        let built = ["debian", "ubuntu"].map(Self::of).into_iter().find(|bundle| bundle.file.exists());
+        let built = ["debian", "ubuntu", "ubuntu-22.04", "ubuntu-26.04"]
+            .map(Self::of)
+            .into_iter()
+            .find(|bundle| bundle.file.exists());
         built.context("no bundle: run `make assets`")
     }
 

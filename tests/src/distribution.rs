@@ -27,6 +27,12 @@ pub enum Distribution {
     Debian,
     /// Ubuntu 24.04.
     Ubuntu,
+    /// Ubuntu 22.04.
+    #[value(name = "ubuntu-22.04")]
+    Ubuntu2204,
+    /// Ubuntu 26.04.
+    #[value(name = "ubuntu-26.04")]
+    Ubuntu2604,
     /// Ubuntu when its archive answers, else Debian.
     Auto,
 }
@@ -38,6 +44,8 @@ impl Distribution {
         match self {
             Self::Debian => "debian",
             Self::Ubuntu => "ubuntu",
+            Self::Ubuntu2204 => "ubuntu-22.04",
+            Self::Ubuntu2604 => "ubuntu-26.04",
             Self::Auto => choose(),
         }
     }

@@ -2,8 +2,9 @@
 //! the disk of the target directory.
 
 use crate::bundle::Bundle;
+use crate::measure::median;
 use crate::{command, report, workspace};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -43,12 +44,16 @@ pub fn run() -> Result<String> {
          aim: 1.2 x sha256sum, as many processes        {:>8} ms\n\
          runq-install rollback, aim: 1000 ms            {:>8} ms\n",
         fs_err::metadata(&bundle.file)?.len() >> 20,
-        install.as_millis(),
-        tar.mul_f64(1.3).as_millis(),
-        verify.as_millis(),
-        hashes.mul_f64(1.2).as_millis(),
-        rollback.as_millis(),
+        millis(install),
+        millis(tar * 1.3),
+        millis(verify),
+        millis(hashes * 1.2),
+        millis(rollback),
     ))
+}
+
+fn millis(seconds: f64) -> String {
+    format!("{:.0}", seconds * 1000.0)
 }
 
 fn installer(action: &str, prefix: &Path) -> Command {
@@ -74,19 +79,15 @@ fn rollback(prefix: &Path) -> Command {
     installer("rollback", prefix)
 }
 
-fn shell(script: &str, bundle: &Bundle, dir: &Path) -> Result<Duration> {
+/// Seconds, as all times here.
+fn shell(script: &str, bundle: &Bundle, dir: &Path) -> Result<f64> {
     let mut shell = Command::new("sh");
     shell.args(["-ec", script]).env("BUNDLE", &bundle.file).current_dir(dir);
     timed(shell)
 }
 
-fn timed(mut command: Command) -> Result<Duration> {
+fn timed(mut command: Command) -> Result<f64> {
     let start = Instant::now();
     command::output(&mut command, LIMIT)?;
-    Ok(start.elapsed())
-}
-
-fn median(mut times: Vec<Duration>) -> Result<Duration> {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().context("no runs")
+    Ok(start.elapsed().as_secs_f64())
 }

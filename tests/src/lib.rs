@@ -3,6 +3,7 @@
 //! of the product and uses the released binaries only, as a user would.
 
 pub mod apt;
+pub mod asset_bench;
 pub mod assets;
 pub mod bare_qemu;
 pub mod bed;
@@ -25,6 +26,7 @@ pub mod images;
 pub mod installation;
 pub mod installer_bench;
 pub mod link;
+mod measure;
 pub mod mounted;
 pub mod oci_layout;
 pub mod open_pgp;
@@ -35,6 +37,7 @@ pub mod report;
 pub mod s390x_host;
 pub mod sandbox;
 pub mod sandbox_runtime;
+pub mod sbom;
 pub mod service_images;
 pub mod small_bundle;
 pub mod soak;

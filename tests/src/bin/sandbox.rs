@@ -9,7 +9,7 @@ use runq_tests::bundle::Bundle;
 use runq_tests::distribution::Distribution;
 use runq_tests::docker_release::DockerRelease;
 use runq_tests::sandbox::Sandbox;
-use runq_tests::{bench, command, demo, images, installer_bench, report, soak};
+use runq_tests::{asset_bench, bench, command, demo, images, installer_bench, report, sbom, soak};
 use std::process::{Command, ExitCode};
 
 /// A private Docker with runq in it.
@@ -37,6 +37,14 @@ enum Action {
     Bench(Choices),
     /// Measure the installer alone, with the bundle that is there
     BenchInstaller,
+    /// Measure the asset builder alone
+    BenchAssets,
+    /// Validate the bill of materials of the asset bundle.
+    Sbom {
+        /// Whose packages.
+        #[arg(long, value_enum, default_value = "auto")]
+        distro: Distribution,
+    },
     /// Start the sandbox, run many containers, expect nothing to be left, and end the sandbox.
     Soak {
         #[command(flatten)]
@@ -109,6 +117,15 @@ fn act(action: Action) -> Result<()> {
                 say(&bench::run_foreign(&sandbox.docker(), &sandbox.foreign_prefix(guest), guest)?);
             }
             say(&installer_bench::run()?);
+            say(&asset_bench::run()?);
+            Ok(())
+        }
+        Action::BenchAssets => {
+            say(&asset_bench::run()?);
+            Ok(())
+        }
+        Action::Sbom { distro } => {
+            say(&sbom::validate(&Bundle::build(distro.recipe())?)?);
             Ok(())
         }
         Action::BenchInstaller => {
