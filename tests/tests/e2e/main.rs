@@ -33,6 +33,7 @@ mod modules;
 mod network;
 mod network_kinds;
 mod nine_p;
+mod other_engines;
 mod output;
 mod parallel;
 mod postgresql;
