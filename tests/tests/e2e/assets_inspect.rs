@@ -76,7 +76,9 @@ fn progress_is_bars_on_a_terminal_lines_elsewhere_and_nothing_when_quiet() -> Re
     assert!(lines.starts_with("[  0.") && !lines.contains('\x1b'), "{lines}");
     let quiet = build()?.options(&["--quiet"]).run()?;
     assert!(quiet.code == 125 && quiet.stderr_text().starts_with("runq-assets: "), "{quiet:?}");
-    let mut terminal = Terminal::start(&mut build()?.command_to("bundle")?, 40, 120)?;
+    // Its directory goes with it.
+    let shown = build()?;
+    let mut terminal = Terminal::start(&mut shown.command_to("bundle")?, 40, 120)?;
     terminal.end(LIMIT)?;
     let shown = terminal.shown();
     for part in ["total", "MB", "/s", "qemu-system-x86", "\x1b["] {
