@@ -20,7 +20,7 @@ NEEDED := dockerd:docker.io containerd:containerd runc:runc iptables:iptables ip
 	/bin/busybox:busybox-static debootstrap:debootstrap minisign:minisign gpg-agent:gnupg xz:xz-utils strace:strace zstd:zstd readelf:binutils cc:gcc \
 	mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs qemu-img:qemu-utils losetup:mount \
 	/usr/include/stdlib.h:libc6-dev /usr/include/seccomp.h:libseccomp-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates \
-	skopeo:skopeo docker-registry:docker-registry podman:podman curl:curl openssl:openssl crun:crun apparmor_parser:apparmor /usr/bin/time:time
+	skopeo:skopeo docker-registry:docker-registry podman:podman curl:curl openssl:openssl crun:crun apparmor_parser:apparmor /usr/bin/time:time disorderfs:disorderfs faketime:faketime
 
 NEEDED_s390x := s390x-linux-gnu-gcc:gcc-s390x-linux-gnu /usr/s390x-linux-gnu/lib/libc.a:libc6-dev-s390x-cross \
 	qemu-s390x-static:qemu-user-static
@@ -115,6 +115,11 @@ demo: build ## the sandbox, and two VMs that talk
 
 soak: build ## 500 containers one by one and 20 at once: nothing is left
 	RUNQ_SANDBOX=$(TARGET)/sandbox-soak $(SANDBOX) soak --distro debian --accel tcg
+
+test-reproducible: build ## two builds that differ in all that must not matter give the same bytes
+	$(SANDBOX) bundle --distro debian
+	cargo build --package runq-assets
+	cargo test --package runq-tests --test reproducible -- --ignored
 
 test-sbom: build ## the bill of materials, by the validator of the SPDX project (from PyPI)
 	$(SANDBOX) sbom --distro $(DISTRO)

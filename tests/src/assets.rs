@@ -64,6 +64,12 @@ impl Build {
         self.dir.path().join("out").join(name)
     }
 
+    /// All that the build reads and writes, but for what [`Self::give_to`] was not called for.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Directory of the cache.
     #[must_use]
     pub fn cache(&self) -> PathBuf {
