@@ -164,10 +164,14 @@ fn check_packages(found: &[Package], expected: &[PackageOrigin]) -> Result<(), C
 /// The suite that vouches for a package.
 fn suite_of<'a>(package: &PackageOrigin, provenance: &'a Provenance) -> Result<&'a SuiteRecord, ChainError> {
     let folder = format!("/binary-{}/", package.index);
+    // One mirror may stand for several archives, and the URL then names the first of them.
+    let is_recorded = |suite: &SuiteRecord| {
+        package.url.strip_prefix(&suite.archive).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let recorded = provenance.suites.iter().any(is_recorded);
     let vouches = |suite: &&SuiteRecord| {
-        let rest = package.url.strip_prefix(&suite.archive);
-        suite.suite == package.suite
-            && rest.is_some_and(|rest| rest.starts_with('/'))
+        recorded
+            && suite.suite == package.suite
             && suite.index.iter().any(|index| index.path.contains(&folder))
     };
     provenance.suites.iter().find(vouches).ok_or_else(|| ChainError::NoSuite {

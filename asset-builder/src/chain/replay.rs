@@ -152,10 +152,10 @@ fn packages(suite: &SuiteRecord, provenance: &Provenance, cache: &Cache) -> Resu
         if !std::ptr::eq(suite_of(package, provenance)?, suite) {
             continue;
         }
-        let expected = (&package.version, package.size, package.sha256, &package.url);
+        let expected = (&package.version, package.size, package.sha256);
         let listed = index
             .package(&package.name)
-            .is_ok_and(|found| (&found.version, found.deb.size, found.deb.sha256, &found.url) == expected);
+            .is_ok_and(|found| (&found.version, found.deb.size, found.deb.sha256) == expected);
         if !listed {
             let (what, name) = (format!("{folder} ({})", package.index), package.name.clone());
             return Err(ReplayError::Unlisted { what, package: name, expected: package.sha256 });
