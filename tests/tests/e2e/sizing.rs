@@ -79,14 +79,14 @@ fn a_guest_out_of_memory_ends_with_137_and_a_line_in_the_log() -> Result<()> {
 fn too_little_memory_is_refused_with_a_clear_line() -> Result<()> {
     let bed = Bed::shared()?;
     for (options, expected) in [
-        (&["-m", "32m"][..], "-m 32m is too small for a VM: expected at least 80m"),
+        (&["-m", "32m"][..], "-m 32m is too small for a VM: expected at least 96m"),
         (&["-m", "128m", "-e", "RUNQ_MEM=256"], "exceeds the container's limit: -m 128m"),
     ] {
         let finished = bed.container().options(options).run(&["true"])?;
         assert_eq!(finished.code, 125, "{options:?}");
         assert!(finished.stderr_text().contains(expected), "{}", finished.stderr_text());
     }
-    assert_eq!(bed.container().options(&["-m", "80m"]).shell_output("echo fits")?, "fits");
+    assert_eq!(bed.container().options(&["-m", "96m"]).shell_output("echo fits")?, "fits");
     Ok(())
 }
 

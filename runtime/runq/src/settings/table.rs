@@ -48,8 +48,8 @@ impl Row {
 /// Most vCPUs of a VM.
 pub(crate) const MAX_VCPUS: u32 = 64;
 
-/// Bounds of a VM's memory in MiB. With less than 80 a distribution's kernel does not come as far as `init`.
-pub(crate) const MEMORY_MIB: (u32, u32) = (80, 1_048_576);
+/// Bounds of a VM's memory in MiB. With less than 96 a distribution's kernel does not come as far as `init`.
+pub(crate) const MEMORY_MIB: (u32, u32) = (96, 1_048_576);
 
 /// All settings, in the order of the help.
 pub(crate) fn all() -> impl Iterator<Item = &'static Row> {

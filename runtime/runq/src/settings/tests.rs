@@ -33,7 +33,7 @@ fn each_source_overrides_the_one_below() {
 fn names_the_setting_the_value_and_what_is_allowed() {
     assert_eq!(
         with(&[], &["RUNQ_MEM=12x"]).unwrap_err(),
-        "RUNQ_MEM=12x: expected MiB, a whole number from 80 to 1048576"
+        "RUNQ_MEM=12x: expected MiB, a whole number from 96 to 1048576"
     );
     assert_eq!(with(&[("accel", "auto")], &[]).unwrap_err(), "--accel=auto: expected kvm or tcg");
     assert!(with(&[], &["RUNQ_CPU=1\n2"]).unwrap_err().starts_with("RUNQ_CPU=1\\n2: "));

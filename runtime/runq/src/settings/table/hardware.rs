@@ -24,8 +24,8 @@ pub(super) const ROWS: &[Row] = &[
         repeats: false,
         variables: &["RUNQ_MEM"],
         who: Who::Container,
-        help: "memory in MiB, 80 to 1048576 (default: docker's -m, else 256)",
-        expected: "MiB, a whole number from 80 to 1048576",
+        help: "memory in MiB, 96 to 1048576 (default: docker's -m, else 256)",
+        expected: "MiB, a whole number from 96 to 1048576",
         apply: |settings, value| {
             settings.hardware.memory_mib = whole(value, MEMORY_MIB.0, MEMORY_MIB.1)?;
             Some(())
@@ -51,7 +51,7 @@ pub(super) const ROWS: &[Row] = &[
         variables: &[],
         who: Who::Admin,
         help: "most MiB that a container may ask for (1048576)",
-        expected: "MiB, a whole number from 80 to 1048576",
+        expected: "MiB, a whole number from 96 to 1048576",
         apply: |settings, value| {
             settings.max_memory_mib = whole(value, MEMORY_MIB.0, MEMORY_MIB.1)?;
             Some(())
