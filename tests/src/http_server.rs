@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use std::collections::{HashMap, VecDeque};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +23,8 @@ pub enum Answer {
     Body(Vec<u8>),
     /// The file, but the connection breaks after so many bytes of it.
     Cut(usize),
+    /// So many bytes of the file, and then nothing more until the client hangs up.
+    Stall(usize),
     /// A status without content.
     Status(u16),
 }
@@ -118,10 +120,15 @@ impl Shared {
             Answer::Status(status) => respond(&stream, &format!("{status} As Told"), &[], 0)?,
             Answer::Body(body) => send(&stream, &request, &body, body.len())?,
             answer => match std::fs::read(self.root.join(request.path.trim_start_matches('/'))) {
-                Ok(file) => {
-                    let end = if let Answer::Cut(end) = answer { end.min(file.len()) } else { file.len() };
-                    send(&stream, &request, &file, end)?;
-                }
+                Ok(file) => match answer {
+                    Answer::Cut(end) => send(&stream, &request, &file, end.min(file.len()))?,
+                    Answer::Stall(end) => {
+                        send(&stream, &request, &file, end.min(file.len()))?;
+                        let hung_up = (&stream).read(&mut [0]);
+                        drop(hung_up);
+                    }
+                    _ => send(&stream, &request, &file, file.len())?,
+                },
                 Err(_) => respond(&stream, "404 Not Found", &[], 0)?,
             },
         }
@@ -184,7 +191,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
 
     fn get(server: &HttpServer, path: &str, header: &str) -> String {
         let mut stream = TcpStream::connect(server.address).unwrap();

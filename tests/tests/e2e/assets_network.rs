@@ -9,7 +9,9 @@ use runq_tests::http_server::Answer;
 use runq_tests::ubuntu_archive::UbuntuArchive;
 use runq_tests::workspace;
 use sha2::{Digest, Sha256};
-use std::process::Command;
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -68,6 +70,53 @@ fn chain_is_followed_offline(archive: &UbuntuArchive, build: &Build) -> Result<(
     Ok(())
 }
 
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn a_builder_killed_in_the_middle_of_a_download_leaves_it_to_the_other_one() -> Result<()> {
+    const ARRIVED: usize = 100_000;
+    let archive = UbuntuArchive::serve()?;
+    let build = Build::new(&archive.recipe(&archive.fingerprint)?, &archive.mirror())?;
+    let path = archive.deb("qemu-system-x86")?;
+    archive.server.answer(&path, [Answer::Stall(ARRIVED), Answer::File]);
+
+    let mut victim = build.command_to("victim")?;
+    let mut victim = victim.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let partial = build.cache().join("partial");
+    let has_begun = || {
+        let files = std::fs::read_dir(&partial).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).any(|file| file.len() == ARRIVED as u64)
+    };
+    let begun = command::wait_until("the first bytes of a package", LIMIT, has_begun);
+    let mut other = build.command_to("other")?;
+    let finished = thread::scope(|scope| {
+        let other = scope.spawn(|| command::run(&mut other, &[], LIMIT));
+        // Long enough for the other one to wait for the same package; whether it does so yet changes nothing.
+        thread::sleep(Duration::from_secs(2));
+        // SIGKILL.
+        let killed = victim.kill().and_then(|()| victim.wait());
+        (other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), killed)
+    });
+    begun?;
+    assert_eq!(finished.1?.signal(), Some(9), "the first builder ended before it was killed");
+    let finished = finished.0?;
+    assert_eq!(finished.code, 0, "{}", finished.stderr_text());
+
+    assert!(!build.path("victim").exists() && build.path("other").exists());
+    let requests = archive.server.requests();
+    let starts = requests.iter().filter(|request| request.path == path).map(|request| request.range_start);
+    assert_eq!(
+        starts.collect::<Vec<_>>(),
+        [None, Some(ARRIVED)],
+        "the other one goes on where the first ended"
+    );
+    for file in fs_err::read_dir(build.cache().join("sha256"))? {
+        let file = file?;
+        let digest = format!("{:x}", Sha256::digest(fs_err::read(file.path())?));
+        assert_eq!(file.file_name().to_string_lossy(), digest, "a file of the cache is damaged");
+    }
+    Ok(())
+}
+
 /// One build as `nobody`, with what it executes in `trace`.
 fn traced(build: &Build, output: &str) -> Result<Command> {
     let command = build.command_to(output)?;
@@ -97,12 +146,19 @@ fn builders_share_a_cache_need_no_root_run_nothing_and_once_locked_need_no_netwo
     }
     let read = |name: &str| fs_err::read(build.path(name));
     assert!(read("first")? == read("second")?, "two builds of the same are not the same");
+    let requests = archive.server.requests();
+    let of_pool: Vec<_> =
+        requests.iter().map(|request| &request.path).filter(|path| path.contains("/pool/")).collect();
+    let once: BTreeSet<_> = of_pool.iter().collect();
+    assert_eq!(once.len(), of_pool.len(), "a package was downloaded twice: {of_pool:?}");
     let lock = build.lock()?;
     let asked = archive.server.requests().len();
     let locked = build.command_to("offline")?;
     let mut offline = Command::new("unshare");
-    offline.arg("--net").arg(locked.get_program()).args(locked.get_args());
+    // Root, on one processor.
+    offline.args(["--net", "taskset", "--cpu-list", "0"]).arg(locked.get_program()).args(locked.get_args());
     offline.args(["--locked", "--offline", "--lock"]).arg(&lock);
+    offline.envs([("TZ", "Pacific/Kiritimati"), ("LC_ALL", "tr_TR.UTF-8"), ("HOME", "/nonexistent")]);
     command::output(&mut offline, LIMIT)?;
     assert_eq!(archive.server.requests().len(), asked, "an offline build asks the archive");
     assert!(read("first")? == read("offline")?, "a locked build is not what the index gave");
