@@ -129,16 +129,18 @@ fn digest(mut source: impl Read, copy: Option<&Path>) -> Result<(usize, String)>
     }
 }
 
-/// Sums over this sandbox's and every other Docker of the host.
+/// Sums over this sandbox's and every other Docker of the host, but for those that end at this moment.
 fn footprint() -> Result<Footprint> {
     let mut sum = Footprint::default();
     for process in
         host::processes()?.iter().filter(|process| ["dockerd", "containerd"].contains(&process.name.as_str()))
     {
-        sum.descriptors += u64::try_from(fs_err::read_dir(format!("/proc/{}/fd", process.pid))?.count())?;
-        let status = fs_err::read_to_string(format!("/proc/{}/status", process.pid))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: u64 = line.split_whitespace().next().context("VmRSS without a number")?.parse()?;
+        let descriptors = fs_err::read_dir(format!("/proc/{}/fd", process.pid));
+        let status = fs_err::read_to_string(format!("/proc/{}/status", process.pid)).unwrap_or_default();
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let (Ok(descriptors), Some(memory)) = (descriptors, memory) else { continue };
+        sum.descriptors += u64::try_from(descriptors.count())?;
+        let kib: u64 = memory.split_whitespace().next().context("VmRSS without a number")?.parse()?;
         sum.memory_mib += kib / 1024;
     }
     Ok(sum)

@@ -111,7 +111,7 @@ fn unmasked_paths_are_unmasked() -> Result<()> {
 fn limits_of_every_kind() -> Result<()> {
     let options: Vec<String> = [
         "cpu=100",
-        "data=100000000:200000000",
+        "data=1000000000:2000000000",
         "fsize=1000000",
         "locks=100",
         "memlock=1000:2000",
