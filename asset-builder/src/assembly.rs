@@ -70,10 +70,8 @@ impl<'a> Assembly<'a> {
     /// QEMU, virtiofsd, their libraries, and the firmware that the guest's machine loads.
     pub(crate) fn add_programs(&mut self, machine: &MachinePaths, firmware: &[String]) -> anyhow::Result<()> {
         self.progress.step("load QEMU, virtiofsd, firmware and the libraries that they need");
-        let named: Vec<&str> =
-            self.names.programs.iter().chain(&self.names.firmware).map(String::as_str).collect();
-        self.packages.prepare(named.iter().copied());
-        for name in named {
+        self.packages.prepare(self.names.of_host());
+        for name in self.names.of_host() {
             self.packages.load(name)?;
         }
         let mut roots = vec![(machine.qemu.clone(), Need::of_itself("program of the machine"))];
@@ -175,9 +173,7 @@ impl<'a> Assembly<'a> {
     }
 
     fn image(&self) -> Option<Bytes> {
-        let tree = self.packages.tree();
-        let (path, _) = tree.below("boot").find(|(path, _)| path.starts_with("boot/vmlinuz-"))?;
-        tree.file(path).cloned()
+        kernel::image(self.packages.tree()).cloned()
     }
 
     /// Refuses packages of this side that gave a file which their scripts would not leave as it is.

@@ -3,6 +3,7 @@
 
 use crate::elf::{self, ElfError};
 use crate::recipe::{BuildRules, KernelFormat};
+use crate::tree::Tree;
 use bytes::Bytes;
 use object::elf::{NoteType, PT_LOAD, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -25,6 +26,12 @@ pub(crate) enum KernelError {
     Headers(#[from] object::read::Error),
     #[error("the kernel has no PVH entry (ELF note Xen 18), so QEMU cannot boot it uncompressed")]
     NoPvhEntry,
+}
+
+/// The image that a kernel package brings, if it is among the files.
+pub(crate) fn image(tree: &Tree) -> Option<&Bytes> {
+    let (path, _) = tree.below("boot").find(|(path, _)| path.starts_with("boot/vmlinuz-"))?;
+    tree.file(path)
 }
 
 /// The release of the kernel in `vmlinuz` (`uname -r`), where its header says where it is written.

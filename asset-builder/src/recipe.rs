@@ -172,6 +172,13 @@ pub(crate) struct PackageNames {
     pub(crate) kernel: String,
 }
 
+impl PackageNames {
+    /// All that is for the host.
+    pub(crate) fn of_host(&self) -> impl Iterator<Item = &str> {
+        self.programs.iter().chain(&self.firmware).map(String::as_str)
+    }
+}
+
 impl Architecture {
     /// The architecture of this name.
     pub(crate) fn load(arch: &str) -> anyhow::Result<Self> {

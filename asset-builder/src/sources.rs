@@ -51,8 +51,7 @@ impl Sources {
             archive::snapshot((&side.recipe, side.deb_arch()), sides.allow_older, fetcher, progress)
         };
         let host = snapshot(&sides.host)?;
-        let names = &sides.guest.recipe.packages;
-        let names = names.programs.iter().chain(&names.firmware).map(String::as_str);
+        let names = sides.guest.recipe.packages.of_host();
         let depends = Some(Weight::of(host.index.depends_closure(names).into_iter()));
         let mut sources = Self { host: host.index, guest: None, suites: host.suites, depends };
         if sides.is_foreign() {

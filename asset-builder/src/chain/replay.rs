@@ -220,10 +220,7 @@ impl<'a> Files<'a> {
 
     /// The kernel is made of the package's image.
     fn kernel(&mut self, package: &PackageOrigin, tree: &Tree) -> Result<(), ReplayError> {
-        let image = tree.below("boot").find(|(path, _)| path.starts_with("boot/vmlinuz-"));
-        let Some(image) = image.and_then(|(path, _)| tree.file(path)).filter(|_| self.has_kernel) else {
-            return Ok(());
-        };
+        let Some(image) = kernel::image(tree).filter(|_| self.has_kernel) else { return Ok(()) };
         let arch = &self.contents.manifest.guest_arch;
         let derived = |reason| {
             let (path, package) = (KERNEL.to_owned(), package.name.clone());
