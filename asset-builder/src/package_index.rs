@@ -1,49 +1,18 @@
-//! Package records of verified Packages files, the newest version of each, and how dependencies lead from one to
-//! another. Runs on the build machine; trusts the text, because the caller verified it.
+//! The packages of verified Packages files, the newest version of each, and how dependencies lead from one to another. Runs on the build machine; trusts the text, because the caller verified it.
 
-use crate::control::{Stanza, stanzas};
-use crate::release_file::IndexFile;
+mod record;
+mod relation;
+
+pub(crate) use record::PackageRecord;
+pub(crate) use relation::Relation;
+
+use crate::control::stanzas;
 use crate::version;
+use record::field;
+use relation::clauses;
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::OnceLock;
-
-/// A package as the archive describes it.
-#[derive(Debug, Clone)]
-pub(crate) struct PackageRecord {
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) arch: String,
-    /// The suite whose index describes it.
-    pub(crate) suite: String,
-    /// Name and version of the source package.
-    pub(crate) source: (String, String),
-    /// Where the .deb is.
-    pub(crate) url: String,
-    /// Size and hash of the .deb.
-    pub(crate) deb: IndexFile,
-    /// Clauses of Pre-Depends and Depends; one alternative of each is needed.
-    pub(crate) depends: Vec<Vec<Relation>>,
-}
-
-/// `name (operator version)`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Relation {
-    pub(crate) name: String,
-    pub(crate) bound: Option<(Operator, String)>,
-}
-
-/// How a version has to relate to the one named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Operator {
-    Earlier,
-    EarlierOrEqual,
-    Equal,
-    LaterOrEqual,
-    Later,
-}
 
 /// Why records cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +108,7 @@ impl PackageIndex {
             if known.is_some_and(|known| version::compare(known, version).is_ge()) {
                 continue;
             }
-            record(suite, &stanza)?;
+            PackageRecord::read(suite, &stanza)?;
             let fields = FIELDS.iter().filter_map(|name| Some(format!("{name}: {}\n", stanza.get(name)?)));
             let stanza_of_record = fields.collect::<String>().into_boxed_str();
             let entry =
@@ -166,7 +135,7 @@ impl PackageIndex {
         }
         // It could be read when it was added.
         let (base_url, suite) = self.suites.get(entry.suite)?;
-        let record = record((base_url, suite), &stanzas(&entry.stanza).next()?).ok()?;
+        let record = PackageRecord::read((base_url, suite), &stanzas(&entry.stanza).next()?).ok()?;
         Some(entry.record.get_or_init(|| Box::new(record)))
     }
 
@@ -249,119 +218,6 @@ impl Entry {
             None => self.stanza.lines().find_map(|line| line.strip_prefix("Version: ")),
         }
     }
-}
-
-impl PackageRecord {
-    /// Name and version.
-    pub(crate) fn title(&self) -> String {
-        format!("{} {}", self.name, self.version)
-    }
-}
-
-impl fmt::Display for Relation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.bound {
-            Some((operator, version)) => write!(f, "{} ({operator} {version})", self.name),
-            None => write!(f, "{}", self.name),
-        }
-    }
-}
-
-impl fmt::Display for Operator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Earlier => "<<",
-            Self::EarlierOrEqual => "<=",
-            Self::Equal => "=",
-            Self::LaterOrEqual => ">=",
-            Self::Later => ">>",
-        })
-    }
-}
-
-impl Relation {
-    /// A bound is met by a version alone.
-    fn admits(&self, version: Option<&str>) -> bool {
-        let Some((operator, bound)) = &self.bound else { return true };
-        let Some(version) = version else { return false };
-        let order = version::compare(version, bound);
-        match operator {
-            Operator::Earlier => order == Ordering::Less,
-            Operator::EarlierOrEqual => order.is_le(),
-            Operator::Equal => order == Ordering::Equal,
-            Operator::LaterOrEqual => order.is_ge(),
-            Operator::Later => order == Ordering::Greater,
-        }
-    }
-}
-
-fn record((base_url, suite): (&str, &str), stanza: &Stanza<'_>) -> Result<PackageRecord, PackageIndexError> {
-    let name = field(stanza, "", "Package")?;
-    let version = field(stanza, name, "Version")?;
-    let malformed = |field| PackageIndexError::Field { package: name.to_owned(), field };
-    let size = field(stanza, name, "Size")?.parse().ok().ok_or_else(|| malformed("Size"))?;
-    let sha256 = field(stanza, name, "SHA256")?.parse().ok().ok_or_else(|| malformed("SHA256"))?;
-    let mut depends = clauses(name, stanza.get("Pre-Depends").unwrap_or_default())?;
-    depends.extend(clauses(name, stanza.get("Depends").unwrap_or_default())?);
-    Ok(PackageRecord {
-        name: name.to_owned(),
-        version: version.to_owned(),
-        arch: field(stanza, name, "Architecture")?.to_owned(),
-        suite: suite.to_owned(),
-        source: source(stanza.get("Source"), name, version),
-        url: format!("{base_url}/{}", field(stanza, name, "Filename")?),
-        deb: IndexFile { size, sha256 },
-        depends,
-    })
-}
-
-/// `glibc (2.41-12)`; name and version are left out where they are those of the package.
-fn source(field: Option<&str>, name: &str, version: &str) -> (String, String) {
-    let (source, bound) = field.map_or((name, None), |field| match field.split_once('(') {
-        None => (field, None),
-        Some((source, bound)) => (source.trim(), Some(bound.trim_end_matches(')').trim())),
-    });
-    (source.to_owned(), bound.unwrap_or(version).to_owned())
-}
-
-fn field<'a>(stanza: &Stanza<'a>, package: &str, field: &'static str) -> Result<&'a str, PackageIndexError> {
-    stanza.get(field).ok_or_else(|| PackageIndexError::Field { package: package.to_owned(), field })
-}
-
-/// `a (>= 1), b | c:any` (deb-control(5); architecture qualifiers mean nothing with one architecture).
-fn clauses(package: &str, text: &str) -> Result<Vec<Vec<Relation>>, PackageIndexError> {
-    let alternatives = |clause: &str| {
-        let relations = clause.split('|').map(|text| {
-            relation(text).ok_or_else(|| PackageIndexError::Relation {
-                package: package.to_owned(),
-                text: text.to_owned(),
-            })
-        });
-        relations.collect()
-    };
-    text.split(',').filter(|clause| !clause.trim().is_empty()).map(alternatives).collect()
-}
-
-fn relation(text: &str) -> Option<Relation> {
-    let (name, bound) = match text.split_once('(') {
-        None => (text, None),
-        Some((name, bound)) => (name, Some(bound.trim().strip_suffix(')')?.trim())),
-    };
-    let name = name.split(':').next()?.trim();
-    let bound = bound.map(|bound| {
-        let end = bound.find(|letter| !matches!(letter, '<' | '=' | '>'))?;
-        let operator = match &bound[..end] {
-            "<<" => Operator::Earlier,
-            "<=" => Operator::EarlierOrEqual,
-            "=" => Operator::Equal,
-            ">=" => Operator::LaterOrEqual,
-            ">>" => Operator::Later,
-            _ => return None,
-        };
-        Some((operator, bound[end..].trim().to_owned()))
-    });
-    let malformed = name.is_empty() || matches!(bound, Some(None));
-    (!malformed).then(|| Relation { name: name.to_owned(), bound: bound.flatten() })
 }
 
 #[cfg(test)]
