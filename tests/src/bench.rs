@@ -5,6 +5,8 @@ mod figures;
 
 use crate::docker::Docker;
 use crate::measure::{self, median};
+use crate::sandbox::Sandbox;
+use crate::sandbox_runtime::Runtime;
 use crate::{bare_qemu, command, report};
 use anyhow::{Context, Result};
 use figures::{FIGURES, Figure};
@@ -18,8 +20,8 @@ const RUNS: usize = 5;
 
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// The runtimes that are compared, those that the daemon knows; the first is the measure.
-const RUNTIMES: [&str; 3] = ["runc", "runq", "runq-9p"];
+/// What is compared; the first is the measure.
+const RUNTIMES: [&str; 3] = ["runc", "runq", "runq by 9p"];
 
 /// A figure under each runtime.
 struct Row {
@@ -31,25 +33,25 @@ struct Row {
 ///
 /// # Errors
 /// When a run fails.
-pub fn run(docker: &Docker, prefix: &Path, accel: &str) -> Result<String> {
+pub fn run(sandbox: &Sandbox, accel: &str) -> Result<String> {
+    let (docker, prefix) = (&sandbox.docker(), &sandbox.prefix());
     report::step(format_args!("bench: medians of {RUNS}, accelerator {accel}"));
     let boots = (0..RUNS).map(|_| Ok(bare_qemu::boot(prefix, accel, LIMIT)?.as_secs_f64()));
     let bare = median(boots.collect::<Result<_>>()?)?;
-    let known = docker.output(&["info", "--format", "{{range $name, $_ := .Runtimes}}{{$name}} {{end}}"])?;
-    let runtimes: Vec<&str> =
-        RUNTIMES.into_iter().filter(|runtime| known.split(' ').any(|name| name == *runtime)).collect();
+    let nine_p = Runtime::with(sandbox, &["--share", "9p"])?;
+    let names = ["runc", "runq", &nine_p.name];
     let mut rows = Vec::new();
     for figure in &FIGURES {
         report::detail(figure.name);
-        let medians = runtimes.iter().map(|runtime| {
+        let medians = names.iter().map(|runtime| {
             let runs = (0..figure.runs).map(|_| (figure.measure)(docker, runtime));
             median(runs.collect::<Result<_>>().with_context(|| format!("{} under {runtime}", figure.name))?)
         });
         rows.push(Row { figure, medians: medians.collect::<Result<_>>()? });
     }
     let installed_mib = installed_mib(prefix)?;
-    measure::record(as_json(&runtimes, &rows, bare, installed_mib))?;
-    let mut text = table(&runtimes, &rows)?;
+    measure::record(as_json(&rows, bare, installed_mib))?;
+    let mut text = table(&rows)?;
     writeln!(
         text,
         "bare QEMU until the first line of init: {bare:.2} s; aim for `docker run`: 1.3 x (bare QEMU + runc)"
@@ -74,16 +76,16 @@ pub fn run_foreign(docker: &Docker, prefix: &Path, guest: &str) -> Result<String
     ))
 }
 
-fn table(runtimes: &[&str], rows: &[Row]) -> Result<String> {
+fn table(rows: &[Row]) -> Result<String> {
     let mut text = format!("{:<42}{:<9}", "", "");
-    for runtime in runtimes {
-        write!(text, "{runtime:>10}")?;
+    for runtime in RUNTIMES {
+        write!(text, "{runtime:>11}")?;
     }
     text.push_str("   runq/runc\n");
     for Row { figure, medians } in rows {
         write!(text, "{:<42}{:<9}", figure.name, figure.unit)?;
         for value in medians {
-            write!(text, "{value:>10.2}")?;
+            write!(text, "{value:>11.2}")?;
         }
         let ratio = medians.get(1).zip(medians.first()).map(|(runq, runc)| runq / runc);
         writeln!(text, "{:>12.2}", ratio.context("neither runc nor runq was measured")?)?;
@@ -91,10 +93,10 @@ fn table(runtimes: &[&str], rows: &[Row]) -> Result<String> {
     Ok(text)
 }
 
-fn as_json(runtimes: &[&str], rows: &[Row], bare: f64, installed_mib: u64) -> Map<String, Value> {
+fn as_json(rows: &[Row], bare: f64, installed_mib: u64) -> Map<String, Value> {
     let figures = rows.iter().map(|Row { figure, medians }| {
         let values =
-            runtimes.iter().zip(medians).map(|(runtime, value)| ((*runtime).to_owned(), json!(value)));
+            RUNTIMES.iter().zip(medians).map(|(runtime, value)| ((*runtime).to_owned(), json!(value)));
         json!({
             "name": figure.name,
             "unit": figure.unit,

@@ -112,7 +112,7 @@ fn act(action: Action) -> Result<()> {
         }
         Action::Bench(choices) => {
             let accel = up(&sandbox, &choices)?;
-            say(&bench::run(&sandbox.docker(), &sandbox.prefix(), accel)?);
+            say(&bench::run(&sandbox, accel)?);
             if let Some(guest) = &choices.guest {
                 say(&bench::run_foreign(&sandbox.docker(), &sandbox.foreign_prefix(guest), guest)?);
             }
