@@ -20,6 +20,7 @@ use bytes::Bytes;
 use indicatif::DecimalBytes;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 
 /// What the build itself reads of an architecture's `[machine]`.
 #[derive(Deserialize)]
@@ -119,13 +120,18 @@ impl<'a> Assembly<'a> {
     /// The kernel as QEMU boots it, all its modules for modprobe, and the initrd with `init`.
     pub(crate) fn add_kernel(&mut self, init: &[u8], machine: &MachinePaths) -> anyhow::Result<()> {
         let image = self.load_kernel()?;
-        let bootable = kernel::bootable(&image, self.rules).context("cannot use the kernel")?;
+        let tree = self.packages.tree();
+        let (bootable, modules) = thread::scope(|scope| {
+            let bootable = scope.spawn(|| kernel::bootable(&image, self.rules));
+            let modules = ModuleTree::read(tree, self.rules.elf());
+            (bootable.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), modules)
+        });
+        let bootable = bootable.context("cannot use the kernel")?;
         self.progress.step(&format!("kernel: {} as QEMU boots it", DecimalBytes(bootable.len() as u64)));
         self.layout.asset("kernel", 0o644, bootable);
         need(&mut self.needs, "kernel", "what QEMU boots, made of the image in boot/ of the kernel package");
 
-        let tree = self.packages.tree();
-        let modules = ModuleTree::read(tree, self.rules.elf()).context("cannot use the kernel's modules")?;
+        let modules = modules.context("cannot use the kernel's modules")?;
         self.progress.step(&format!("{} modules of kernel {}", modules.modules.len(), modules.version));
         if let Some(release) = kernel::release(&image, self.rules).filter(|it| *it != modules.version) {
             bail!("the kernel is release {release}, and its modules are of {}", modules.version);

@@ -2,6 +2,7 @@
 //! in `partial/<hex>`. Several builders may share it. Runs on the build machine; trusts nothing in the directory: content
 //! is hashed whenever it is used.
 
+use crate::chunks::Chunks;
 use bytes::Bytes;
 use runq_bundle::digest::{HashingReader, Sha256Digest, sha256};
 use rustix::fs::{FlockOperation, flock};
@@ -39,6 +40,18 @@ impl Cache {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The same, to be read once.
+    pub(crate) fn chunks(&self, digest: Sha256Digest) -> io::Result<Option<Chunks>> {
+        let path = self.path(digest);
+        let file = match fs_err::File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let mut reader = HashingReader::new(file);
+        let chunks = Chunks::of(&mut reader)?;
+        if reader.finish().0 == digest { Ok(Some(chunks)) } else { remove(&path).map(|()| None) }
     }
 
     /// What is in the file of this name, good or damaged.

@@ -5,12 +5,22 @@ use crate::maintainer_scripts::{self, Deed, SCRIPTS};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use liblzma::read::XzDecoder;
+use liblzma::stream::MtStreamBuilder;
 use std::io::{self, Read};
 use std::path::Path;
 use tar::EntryType;
 
 /// A record has a few thousand.
 const MAX_CONTROL_BYTES: u64 = 1 << 20;
+
+/// dpkg compresses blocks of 24 MiB, which are independent of each other.
+const XZ_BLOCK_BYTES: u64 = 24 << 20;
+
+/// For a package of more than one block: few are that large, and few at once.
+const XZ_THREADS: u32 = 2;
+
+/// For all of them; blocks for which it does not suffice are decompressed one by one.
+const XZ_MEMORY_BYTES: u64 = 160 << 20;
 
 /// What a member may claim to need before there is anything of it.
 const MAX_RESERVED_BYTES: u64 = 64 << 20;
@@ -59,9 +69,12 @@ pub(crate) enum DebError {
     Path { path: std::path::PathBuf },
 }
 
-/// All members of a package, in its order.
-pub(crate) fn members(deb: &[u8]) -> Result<Vec<Member>, DebError> {
-    read_part(deb, "data.tar", |data| tar_members(data))
+/// A package.
+#[derive(Debug)]
+pub(crate) struct Deb {
+    pub(crate) control: Control,
+    /// In its order.
+    pub(crate) members: Vec<Member>,
 }
 
 /// What a package says about itself.
@@ -73,52 +86,66 @@ pub(crate) struct Control {
     pub(crate) deeds: Vec<Deed>,
 }
 
-/// Reads what a package says about itself.
-pub(crate) fn control(deb: &[u8]) -> Result<Control, DebError> {
-    let mut control = Control::default();
-    read_part(deb, "control.tar", |data| {
-        for entry in tar::Archive::new(data).entries().map_err(DebError::Tar)? {
-            let entry = entry.map_err(DebError::Tar)?;
-            let path = entry.path().map_err(DebError::Tar)?.into_owned();
-            let name = path.file_name().unwrap_or_default();
-            let mut text = Vec::new();
-            entry.take(MAX_CONTROL_BYTES).read_to_end(&mut text).map_err(DebError::Tar)?;
-            let text = String::from_utf8_lossy(&text).into_owned();
-            if name == "control" {
-                control.record = text;
-            } else if let Some(script) = SCRIPTS.into_iter().find(|script| name == *script) {
-                control.deeds.extend(maintainer_scripts::deeds(script, &text));
-            }
-        }
-        Ok(())
-    })?;
-    if control.record.is_empty() { Err(DebError::NoPart { name: "control" }) } else { Ok(control) }
-}
-
-/// Reads the tar archive that is called `name` before the suffix of its compression.
-fn read_part<T>(
-    deb: &[u8],
-    name: &'static str,
-    read: impl FnOnce(Box<dyn Read + '_>) -> Result<T, DebError>,
-) -> Result<T, DebError> {
+/// Reads a package once, from front to end (deb(5)).
+pub(crate) fn read(deb: impl Read) -> Result<Deb, DebError> {
     let mut archive = ar::Archive::new(deb);
     let mut first = true;
+    let mut about = None;
     while let Some(entry) = archive.next_entry() {
         let mut entry = entry.map_err(DebError::Ar)?;
-        let member = String::from_utf8_lossy(entry.header().identifier()).into_owned();
+        let name = String::from_utf8_lossy(entry.header().identifier()).into_owned();
         if first {
             let mut found = String::new();
             entry.read_to_string(&mut found).map_err(DebError::Ar)?;
-            if member != "debian-binary" || !found.starts_with("2.") {
+            if name != "debian-binary" || !found.starts_with("2.") {
                 return Err(DebError::Format { found: found.trim().to_owned() });
             }
             first = false;
-        } else if let Some(compression) = member.strip_prefix(name) {
-            let data = decoder(compression, entry).map_err(DebError::Tar)?;
-            return read(data.ok_or(DebError::Compression { member })?);
+        } else if let Some(suffix) = name.strip_prefix("control.tar") {
+            about = Some(control(decompressed((&name, suffix), entry.header().size(), entry)?)?);
+        } else if let Some(suffix) = name.strip_prefix("data.tar") {
+            let control = about.ok_or(DebError::NoPart { name: "control.tar" })?;
+            return Ok(Deb {
+                control,
+                members: tar_members(decompressed((&name, suffix), entry.header().size(), entry)?)?,
+            });
         }
     }
-    Err(DebError::NoPart { name })
+    Err(DebError::NoPart { name: "data.tar" })
+}
+
+/// A reader of the plain bytes of a member.
+fn decompressed<'a>(
+    (member, suffix): (&str, &str),
+    bytes: u64,
+    data: impl Read + 'a,
+) -> Result<Box<dyn Read + 'a>, DebError> {
+    if suffix == ".xz" && bytes > XZ_BLOCK_BYTES {
+        let mut threads = MtStreamBuilder::new();
+        threads.threads(XZ_THREADS).memlimit_threading(XZ_MEMORY_BYTES).memlimit_stop(u64::MAX);
+        let stream = threads.decoder().map_err(|error| DebError::Tar(error.into()))?;
+        return Ok(Box::new(XzDecoder::new_stream(data, stream)));
+    }
+    let data = decoder(suffix, data).map_err(DebError::Tar)?;
+    data.ok_or_else(|| DebError::Compression { member: member.to_owned() })
+}
+
+fn control(data: impl Read) -> Result<Control, DebError> {
+    let mut control = Control::default();
+    for entry in tar::Archive::new(data).entries().map_err(DebError::Tar)? {
+        let entry = entry.map_err(DebError::Tar)?;
+        let path = entry.path().map_err(DebError::Tar)?.into_owned();
+        let name = path.file_name().unwrap_or_default();
+        let mut text = Vec::new();
+        entry.take(MAX_CONTROL_BYTES).read_to_end(&mut text).map_err(DebError::Tar)?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        if name == "control" {
+            control.record = text;
+        } else if let Some(script) = SCRIPTS.into_iter().find(|script| name == *script) {
+            control.deeds.extend(maintainer_scripts::deeds(script, &text));
+        }
+    }
+    if control.record.is_empty() { Err(DebError::NoPart { name: "control" }) } else { Ok(control) }
 }
 
 /// All members of a tar archive.

@@ -2,6 +2,7 @@
 //! on where it ended. Runs on the build machine; trusts no server.
 
 use crate::cache::{Cache, Partial};
+use crate::chunks::Chunks;
 use crate::network::Network;
 use crate::progress::{Counted, Progress};
 use crate::release_file::IndexFile;
@@ -129,12 +130,26 @@ impl<'a> Fetcher<'a> {
 
     /// Content of known size and hash, from the cache or else from the URL.
     pub(crate) fn verified(&self, url: &str, expected: IndexFile) -> Result<Bytes, FetchError> {
-        if let Some(content) = self.cache.get(expected.sha256).map_err(FetchError::Cache)? {
+        self.cached(url, expected, Cache::get)
+    }
+
+    /// The same, to be read once.
+    pub(crate) fn verified_chunks(&self, url: &str, expected: IndexFile) -> Result<Chunks, FetchError> {
+        self.cached(url, expected, Cache::chunks)
+    }
+
+    fn cached<T>(
+        &self,
+        url: &str,
+        expected: IndexFile,
+        get: impl Fn(&Cache, Sha256Digest) -> io::Result<Option<T>>,
+    ) -> Result<T, FetchError> {
+        let get = || get(self.cache, expected.sha256).map_err(FetchError::Cache);
+        if let Some(content) = get()? {
             return Ok(content);
         }
         self.prefetch(url, expected)?;
-        let content = self.cache.get(expected.sha256).map_err(FetchError::Cache)?;
-        content.ok_or_else(|| FetchError::Cache(io::ErrorKind::NotFound.into()))
+        get()?.ok_or_else(|| FetchError::Cache(io::ErrorKind::NotFound.into()))
     }
 
     /// Sees to it that the cache has it, without holding it in memory.

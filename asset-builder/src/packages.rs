@@ -101,12 +101,11 @@ impl<'a> Packages<'a> {
         if let Some(members) = self.base_image.and_then(|image| image.members(package)) {
             return Ok(Contents { members, deeds: Vec::new() });
         }
-        let content = self.fetcher.verified(&package.url, package.deb)?;
-        let unreadable = |source| PackageError::Deb { url: package.url.clone(), source };
-        let control = deb::control(&content).map_err(unreadable)?;
+        let content = self.fetcher.verified_chunks(&package.url, package.deb)?;
         let PackageRecord { name, version, arch, url, .. } = package;
-        agree(url, (name, version, arch), &control.record)?;
-        Ok(Contents { members: deb::members(&content).map_err(unreadable)?, deeds: control.deeds })
+        let deb = deb::read(content).map_err(|source| PackageError::Deb { url: url.clone(), source })?;
+        agree(url, (name, version, arch), &deb.control.record)?;
+        Ok(Contents { members: deb.members, deeds: deb.control.deeds })
     }
 
     /// Loads the first dependency of a package whose name starts with `prefix`, and gives its name.

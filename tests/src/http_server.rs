@@ -25,6 +25,8 @@ pub enum Answer {
     Cut(usize),
     /// So many bytes of the file, and then nothing more until the client hangs up.
     Stall(usize),
+    /// Spaces until the client hangs up.
+    Endless,
     /// A status without content.
     Status(u16),
 }
@@ -118,6 +120,10 @@ impl Shared {
         lock(&self.requests).push(request.clone());
         match self.next_answer(&request.path) {
             Answer::Status(status) => respond(&stream, &format!("{status} As Told"), &[], 0)?,
+            Answer::Endless => {
+                write!(&stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+                while (&stream).write_all(&[b' '; 1 << 16]).is_ok() {}
+            }
             Answer::Body(body) => send(&stream, &request, &body, body.len())?,
             answer => match std::fs::read(self.root.join(request.path.trim_start_matches('/'))) {
                 Ok(file) => match answer {

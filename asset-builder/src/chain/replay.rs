@@ -196,11 +196,11 @@ impl<'a> Files<'a> {
     /// Crosses out what a package has.
     fn compare(&mut self, package: &PackageOrigin, content: &[u8]) -> Result<(), ReplayError> {
         let failed = |source| ReplayError::Deb { url: package.url.clone(), source };
-        let control = deb::control(content).map_err(failed)?;
-        packages::agree(&package.url, (&package.name, &package.version, &package.arch), &control.record)
+        let deb = deb::read(content).map_err(failed)?;
+        packages::agree(&package.url, (&package.name, &package.version, &package.arch), &deb.control.record)
             .map_err(|source| ReplayError::Package(Box::new(source)))?;
         let mut tree = Tree::default();
-        tree.add_package(&package.name, deb::members(content).map_err(failed)?)?;
+        tree.add_package(&package.name, deb.members)?;
         let mut layout = Layout::default();
         for (path, node) in tree.below("") {
             let in_bundle = layout::asset_path(path);

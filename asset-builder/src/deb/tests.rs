@@ -25,8 +25,25 @@ fn data() -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
+const RECORD: &[u8] = b"Package: qemu\nVersion: 1\n";
+
+/// With a record beside an empty file, as packages have.
+fn control_tar() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, content) in [("./md5sums", &b""[..]), ("./control", RECORD)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        tar.append_data(&mut header, path, content).unwrap();
+    }
+    zstd::encode_all(&tar.into_inner().unwrap()[..], 1).unwrap()
+}
+
 fn deb(member: &str, data: &[u8]) -> Vec<u8> {
-    deb_of(&[("control.tar.xz", b"ignored"), (member, data)])
+    deb_of(&[("control.tar.zst", &control_tar()), (member, data)])
+}
+
+fn members(deb: &[u8]) -> Result<Vec<Member>, DebError> {
+    Ok(read(deb)?.members)
 }
 
 fn deb_of(parts: &[(&str, &[u8])]) -> Vec<u8> {
@@ -63,17 +80,9 @@ fn reads_members_whatever_the_compression() {
 
 #[test]
 fn reads_the_record_of_the_package() {
-    let mut tar = tar::Builder::new(Vec::new());
-    let record = b"Package: qemu\nVersion: 1\n";
-    for (path, content) in [("./md5sums", &b""[..]), ("./control", record)] {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
-        tar.append_data(&mut header, path, content).unwrap();
-    }
-    let control_tar = zstd::encode_all(&tar.into_inner().unwrap()[..], 1).unwrap();
-    let package = deb_of(&[("control.tar.zst", &control_tar), ("data.tar", b"")]);
-    assert_eq!(control(&package).unwrap().record.as_bytes(), record);
-    assert!(matches!(control(&deb_of(&[("data.tar", b"")])), Err(DebError::NoPart { name: "control.tar" })));
+    assert_eq!(read(&deb("data.tar", b"")[..]).unwrap().control.record.as_bytes(), RECORD);
+    let without = deb_of(&[("data.tar", b"")]);
+    assert!(matches!(read(&without[..]), Err(DebError::NoPart { name: "control.tar" })));
 }
 
 #[test]

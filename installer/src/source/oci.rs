@@ -12,10 +12,13 @@ use oci_distribution::errors::OciDistributionError;
 use oci_distribution::manifest::{ImageIndexEntry, OciDescriptor, OciManifest};
 use oci_distribution::secrets::RegistryAuth;
 use oci_distribution::{Reference, RegistryOperation};
-use runq_bundle::registry::{ARCH_ANNOTATION, Credentials, LAYER_TYPE, is_local, oci_arch};
+use runq_bundle::registry::{ARCH_ANNOTATION, Credentials, LAYER_TYPE, MemoryBound, is_local, oci_arch};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// While a registry is talked to; some ten times what that takes.
+const MEMORY_BYTES: u64 = 512 << 20;
 
 /// Attempts at a blob that ends too early.
 const ATTEMPTS: usize = 4;
@@ -27,6 +30,7 @@ pub(super) fn download(
     transport: &Transport,
     partial: &mut Partial,
 ) -> Result<(), SourceError> {
+    let _bound = MemoryBound::set(MEMORY_BYTES);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|source| SourceError::Keep { path: transport.download_dir.clone(), source })?;

@@ -2,8 +2,10 @@
 //! Written on the build machine, read on the host; nothing here is trusted: the bundle's own signature decides.
 
 mod credentials;
+mod memory_bound;
 
 pub use credentials::{Credentials, CredentialsError};
+pub use memory_bound::MemoryBound;
 
 /// Of the manifests and of the index, by which other programs know what this is.
 pub const ARTIFACT_TYPE: &str = "application/vnd.runq.bundle.v1";

@@ -266,6 +266,32 @@ fn a_hundred_rounds_of_two_installers_end_well() -> Result<()> {
 
 #[test]
 #[ignore = "needs the sandbox: run `make test`"]
+fn a_version_that_is_not_active_is_verified_before_it_is_needed() -> Result<()> {
+    let installation = Installation::new()?;
+    installation.must(&["install", "1.0.0"])?;
+    let active = || Ok::<_, anyhow::Error>(fs_err::read_link(installation.prefix().join("current"))?);
+    let old = installation.prefix().join(active()?);
+    let id = old.file_name().and_then(|name| name.to_str()).context("no version")?.to_owned();
+    installation.must(&["install", "1.1.0"])?;
+    ensure!(!active()?.ends_with(&id));
+    let good = installation.must(&["verify", "--version", &id])?;
+    ensure!(good.contains(&id) && good.contains("is good"), "{good}");
+
+    let program = old.join("runq");
+    fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+    let mut content = fs_err::read(&program)?;
+    *content.last_mut().context("an empty program")? ^= 1;
+    fs_err::write(&program, content)?;
+    let bad = installation.run(&["verify", "--version", &id])?;
+    ensure!(bad.code == 1 && bad.stdout_text().contains("runq"), "{bad:?}");
+    installation.must(&["verify"])?;
+    let unknown = installation.run(&["verify", "--version", "0.0.1-nothing"])?;
+    ensure!(unknown.code == 125 && unknown.stderr_text().contains("0.0.1-nothing"), "{unknown:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
 fn other_engines_read_what_was_registered() -> Result<()> {
     let installation = Installation::new()?;
     installation.must(&["install", "1.0.0", "--no-reload"])?;

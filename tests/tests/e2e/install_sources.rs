@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use runq_tests::command::{self, Finished};
+use runq_tests::http_server::{self, HttpServer};
 use runq_tests::https_server::{Answer, HttpsServer};
 use runq_tests::installation::{Installation, LIMIT, program};
 use runq_tests::registry::Registry;
@@ -167,6 +168,25 @@ fn a_registry_gives_each_platform_its_bundle() -> Result<()> {
     let image: serde_json::Value = serde_json::from_str(&skopeo(&["--override-arch", "s390x", "inspect"])?)?;
     assert_eq!(image["Architecture"], "s390x");
     assert_eq!(image["Layers"].as_array().map(Vec::len), Some(1));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn a_registry_that_never_ends_costs_bounded_memory() -> Result<()> {
+    let installation = Installation::new()?;
+    let server = HttpServer::start(&installation.path(""))?;
+    server.answer("/v2/", [http_server::Answer::Status(200)]);
+    server.answer("/v2/runq/manifests/latest", [http_server::Answer::Endless]);
+    let peak = installation.path("peak");
+    let mut pull = Command::new("/usr/bin/time");
+    pull.args(["-q", "-f", "%M", "-o"]).arg(&peak).arg(program()).args(["pull", "--public-key"]);
+    pull.arg(installation.signer.public_key()).arg("-o").arg(installation.path("pulled.tar.zst"));
+    let url = server.url().replace("http://", "oci://");
+    let finished = command::run(pull.arg(format!("{url}/runq:latest")), &[], LIMIT)?;
+    ensure!(finished.code != 0 && finished.stderr_text().contains("memory allocation"), "{finished:?}");
+    let peak_kib: u64 = fs_err::read_to_string(&peak)?.trim().parse()?;
+    ensure!(peak_kib < 600 << 10, "{peak_kib} KiB");
     Ok(())
 }
 
