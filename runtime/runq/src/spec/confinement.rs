@@ -52,10 +52,10 @@ const SYSTEM_CALLS: [&str; 9] = [
     // Reading and writing.
     "copy_file_range fadvise64 fallocate fdatasync flock fsync ftruncate getdents getdents64 lseek pread64 preadv preadv2 \
      pwrite64 pwritev pwritev2 read readahead readv sendfile sync sync_file_range syncfs truncate write writev",
-    // Files by name.
+    // Files by name. On s390x, glibc asks for file systems by `statfs64`.
     "access chdir chmod chown creat faccessat faccessat2 fchdir fchmod fchmodat fchmodat2 fchown fchownat fstat fstatfs \
-     futimesat getcwd lchown link linkat lstat mkdir mkdirat mknod mknodat newfstatat open openat openat2 readlink readlinkat \
-     rename renameat renameat2 rmdir stat statfs statx symlink symlinkat unlink unlinkat utime utimensat utimes",
+     fstatfs64 futimesat getcwd lchown link linkat lstat mkdir mkdirat mknod mknodat newfstatat open openat openat2 readlink readlinkat \
+     rename renameat renameat2 rmdir stat statfs statfs64 statx symlink symlinkat unlink unlinkat utime utimensat utimes",
     // Extended attributes, handles of files that are not held open, change notification.
     "fgetxattr flistxattr fremovexattr fsetxattr getxattr inotify_add_watch inotify_init inotify_init1 inotify_rm_watch lgetxattr \
      listxattr llistxattr lremovexattr lsetxattr name_to_handle_at open_by_handle_at removexattr setxattr",
