@@ -104,7 +104,7 @@ fn build(args: &BuildArgs, arch: &str, progress: &Progress) -> anyhow::Result<Re
         files: layout.entries(),
         machine,
     };
-    output.write(&manifest, (&layout, resolution), progress)
+    output.write(&manifest, (layout, resolution), progress)
 }
 
 /// Adds what the bundle says about itself.

@@ -118,9 +118,9 @@ impl Layout {
         self.tree.below("").filter_map(|(_, node)| node.package.as_deref())
     }
 
-    /// Content of a file.
-    pub(crate) fn content(&self, path: &str) -> Option<&Bytes> {
-        self.tree.file(path)
+    /// Gives a file's content away: what is written does not have to stay in memory.
+    pub(crate) fn take(&mut self, path: &str) -> Option<Bytes> {
+        self.tree.take_file(path)
     }
 
     /// Of what is new, on all processors.

@@ -76,7 +76,7 @@ impl Output {
     pub(crate) fn write(
         self,
         manifest: &Manifest,
-        (layout, resolution): (&Layout, Resolution),
+        (mut layout, resolution): (Layout, Resolution),
         progress: &Progress,
     ) -> anyhow::Result<Report> {
         let manifest_bytes = manifest.to_json()?;
@@ -86,7 +86,7 @@ impl Output {
 
         progress.step(&format!("compress {}", DecimalBytes(manifest.total_bytes())));
         let mut out = HashingWriter::new(BufWriter::new(self.file));
-        write_bundle(&mut out, manifest, &signature, |entry| open(layout, entry))?;
+        write_bundle(&mut out, manifest, &signature, |entry| open(&mut layout, entry))?;
         let (out, sha256, size) = out.finish();
         let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.as_file().set_permissions(Permissions::from_mode(0o644))?;
@@ -106,7 +106,7 @@ impl Output {
     }
 }
 
-fn open(layout: &Layout, entry: &Entry) -> io::Result<Box<dyn Read>> {
-    let content = layout.content(&entry.path).cloned().ok_or(io::ErrorKind::NotFound)?;
+fn open(layout: &mut Layout, entry: &Entry) -> io::Result<Box<dyn Read>> {
+    let content = layout.take(&entry.path).ok_or(io::ErrorKind::NotFound)?;
     Ok(Box::new(io::Cursor::new(content)))
 }

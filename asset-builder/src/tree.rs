@@ -114,6 +114,13 @@ impl Tree {
         }
     }
 
+    /// Removes the file at a path and gives its content.
+    pub(crate) fn take_file(&mut self, path: &str) -> Option<Bytes> {
+        let content = self.file(path).cloned()?;
+        self.nodes.remove(path);
+        Some(content)
+    }
+
     /// Everything below a directory (all for `""`), in the order of the paths.
     pub(crate) fn below<'a>(&'a self, folder: &str) -> impl Iterator<Item = (&'a str, &'a Node)> + use<'a> {
         let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
