@@ -9,7 +9,9 @@ step() {
     local name=$1
     shift
     "$@"
-    echo "step $name $? $(cut -d. -f1 /proc/uptime)"
+    local code=$?
+    echo "step $name $code $(cut -d. -f1 /proc/uptime)"
+    return $code
 }
 
 mounts() {
@@ -50,8 +52,8 @@ step adopt $runq_install adopt --public-key /runq.pub --runtime-arg=--accel --ru
 step registered registered
 step image image
 step runc docker run --rm busybox uname -m
-step runq docker run --rm --runtime runq busybox uname -a
-step exit-code docker run --rm --runtime runq busybox sh -c 'exit 42'
+step runq docker run --rm --runtime runq busybox uname -a &&
+    step exit-code docker run --rm --runtime runq busybox sh -c 'exit 42'
 step list $runq_install list
 echo "the end"
 sync
