@@ -12,7 +12,7 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// Packages that make a Docker host.
-const PACKAGES: &str = "docker.io iptables procps";
+const PACKAGES: &str = "crun docker.io iptables procps";
 
 /// Keeps the packages from starting their services.
 const POLICY: &str = "#!/bin/sh\nexit 101\n";
@@ -41,7 +41,7 @@ impl DockerRelease {
     pub fn newer() -> Result<Self> {
         let root = workspace::target().join("docker").join(images::SUITE);
         let done = root.with_extension("done");
-        if !done.exists() {
+        if !fs_err::read_to_string(&done).is_ok_and(|made_of| made_of == PACKAGES) {
             report::step(format_args!("docker: that of Debian {}, in {}", images::SUITE, root.display()));
             if root.exists() {
                 fs_err::remove_dir_all(&root)?;
