@@ -69,12 +69,13 @@ unit: ## the tests that need no sandbox
 unit-s390x: ## the same on a big-endian machine, emulated
 	$(MAKE) deps emulated ARCH=s390x
 
-# Optimised, as an emulated machine is fifty times slower. No seccomp filter is loaded, and the real-time signal that ended a program is not the one that its parent hears of.
+# Optimised, as an emulated machine is fifty times slower. No seccomp filter is loaded, no bound of memory is set, and the real-time
+# signal that ended a program is not the one that its parent hears of.
 emulated: export CARGO_PROFILE_DEV_OPT_LEVEL = 1
 emulated:
 	cargo=$$($(RUST_STD)) && export CARGO_TARGET_S390X_UNKNOWN_LINUX_GNU_RUNNER=$$(release/qemu-user.sh $(ARCH) $(TARGET)/qemu-user) && \
 	$(SECCOMP) $$cargo test --workspace --exclude runq-tests --bins --lib --locked --target $(TRIPLE) -- \
-		--skip seccomp::tests::a_filter_holds_for_its_thread --skip reaper::tests::reports_codes_and_signals
+		--skip seccomp::tests::a_filter_holds_for_its_thread --skip reaper::tests::reports_codes_and_signals --skip memory_bound::tests
 
 test: deps check unit ## everything; the sandbox is up for the end-to-end tests only
 	$(MAKE) build
