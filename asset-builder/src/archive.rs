@@ -4,6 +4,7 @@
 use crate::fetch::{FetchError, Fetcher};
 use crate::openpgp::{OpenPgpError, PinnedKeys};
 use crate::package_index::{PackageIndex, PackageIndexError};
+use crate::parallel;
 use crate::progress::Progress;
 use crate::recipe::{Archive, Recipe};
 use crate::release_file::{IndexFile, ReleaseError, ReleaseFile};
@@ -15,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::string::FromUtf8Error;
 use std::sync::Arc;
-use std::thread::{self, ScopedJoinHandle};
 
 const MAX_IN_RELEASE_BYTES: u64 = 16 << 20;
 const MAX_PACKAGES_BYTES: u64 = 1 << 30;
@@ -107,14 +107,8 @@ pub(crate) fn snapshot(
         let suite = |suite| Suite { archive, suite, deb_arch, keys: Arc::clone(&keys), fetcher, allow_older };
         suites.extend(archive.suites.iter().map(|name| suite(name)));
     }
-    let records = thread::scope(|scope| {
-        let threads: Vec<_> = suites.iter().map(|suite| scope.spawn(|| suite.verify(progress))).collect();
-        let join = |thread: ScopedJoinHandle<'_, _>| match thread.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        threads.into_iter().map(join).collect::<Result<Vec<SuiteRecord>, ArchiveError>>()
-    })?;
+    let records = parallel::map(&suites, suites.len(), |suite| suite.verify(progress));
+    let records = records.into_iter().collect::<Result<Vec<SuiteRecord>, ArchiveError>>()?;
     let mut snapshot = Snapshot { index: PackageIndex::default(), suites: records };
     // One after the other: their text is ten times as large as the files.
     for (suite, record) in suites.iter().zip(&snapshot.suites) {

@@ -14,13 +14,12 @@ use crate::recipe::{BuildRules, PackageNames, Share};
 use crate::resolution::Resolution;
 use crate::sides::Side;
 use crate::tree::NodeKind;
-use crate::{depmod, initrd, kernel, maintainer_scripts, qemu_modules};
+use crate::{depmod, initrd, kernel, maintainer_scripts, parallel, qemu_modules};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use indicatif::DecimalBytes;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::thread;
 
 /// What the build itself reads of an architecture's `[machine]`.
 #[derive(Deserialize)]
@@ -121,11 +120,10 @@ impl<'a> Assembly<'a> {
     pub(crate) fn add_kernel(&mut self, init: &[u8], machine: &MachinePaths) -> anyhow::Result<()> {
         let image = self.load_kernel()?;
         let tree = self.packages.tree();
-        let (bootable, modules) = thread::scope(|scope| {
-            let bootable = scope.spawn(|| kernel::bootable(&image, self.rules));
-            let modules = ModuleTree::read(tree, self.rules.elf());
-            (bootable.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), modules)
-        });
+        let (bootable, modules) = parallel::both(
+            || kernel::bootable(&image, self.rules),
+            || ModuleTree::read(tree, self.rules.elf()),
+        );
         let bootable = bootable.context("cannot use the kernel")?;
         self.progress.step(&format!("kernel: {} as QEMU boots it", DecimalBytes(bootable.len() as u64)));
         self.layout.asset("kernel", 0o644, bootable);

@@ -9,6 +9,7 @@ use crate::copyright::ExtractedLicense;
 use crate::layout::Layout;
 use crate::output::{Output, Report};
 use crate::packages::Packages;
+use crate::parallel;
 use crate::progress::Progress;
 use crate::provenance::{Need, PROVENANCE_NAME, PackageOrigin, Provenance};
 use crate::sbom::{self, SBOM_NAME};
@@ -19,7 +20,6 @@ use anyhow::{Context, ensure};
 use runq_bundle::manifest::{FORMAT, Manifest, PRODUCT, Package};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::thread;
 
 /// Builds the bundles that the command line asks for and writes them.
 pub(crate) fn build_all(args: &BuildArgs, progress: &Progress) -> anyhow::Result<Vec<Report>> {
@@ -51,11 +51,10 @@ fn build(args: &BuildArgs, arch: &str, progress: &Progress) -> anyhow::Result<Re
     let mut of_guest = Assembly::new(guest, names, packages(sources.guest()), progress);
     of_host.resolution.depends = sources.depends;
     // Most of the work is to unpack two packages: QEMU's, and the kernel's.
-    let (loaded, added) = thread::scope(|scope| {
-        let kernel = scope.spawn(|| of_guest.load_kernel());
-        let added = of_host.add_programs(&paths, &guest.architecture.build.firmware);
-        (kernel.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), added)
-    });
+    let (loaded, added) = parallel::both(
+        || of_guest.load_kernel(),
+        || of_host.add_programs(&paths, &guest.architecture.build.firmware),
+    );
     added.and(loaded)?;
     of_host.check_scripts()?;
     let mut provenance = Provenance::new(&sides, base_image, sources.suites.clone());

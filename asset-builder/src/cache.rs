@@ -7,7 +7,7 @@ use bytes::Bytes;
 use runq_bundle::digest::{HashingReader, Sha256Digest, sha256};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -33,25 +33,32 @@ impl Cache {
 
     /// Content with this hash. A damaged file is removed and counts as absent.
     pub(crate) fn get(&self, digest: Sha256Digest) -> io::Result<Option<Bytes>> {
-        let path = self.path(digest);
-        match fs_err::read(&path) {
-            Ok(content) if sha256(&content) == digest => Ok(Some(content.into())),
-            Ok(_) => remove(&path).map(|()| None),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.hashed(digest, |file| {
+            let mut content = Vec::new();
+            file.read_to_end(&mut content)?;
+            Ok(content.into())
+        })
     }
 
     /// The same, to be read once.
     pub(crate) fn chunks(&self, digest: Sha256Digest) -> io::Result<Option<Chunks>> {
+        self.hashed(digest, Chunks::of)
+    }
+
+    /// What is read of the whole file with this hash, under the same rule.
+    fn hashed<T>(
+        &self,
+        digest: Sha256Digest,
+        read: impl FnOnce(&mut HashingReader<fs_err::File>) -> io::Result<T>,
+    ) -> io::Result<Option<T>> {
         let path = self.path(digest);
         let file = match fs_err::File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
         let mut reader = HashingReader::new(file);
-        let chunks = Chunks::of(&mut reader)?;
-        if reader.finish().0 == digest { Ok(Some(chunks)) } else { remove(&path).map(|()| None) }
+        let content = read(&mut reader)?;
+        if reader.finish().0 == digest { Ok(Some(content)) } else { remove(&path).map(|()| None) }
     }
 
     /// What is in the file of this name, good or damaged.
@@ -100,16 +107,7 @@ impl Cache {
 
     /// Whether content with this hash is there, and undamaged.
     fn is_complete(&self, digest: Sha256Digest) -> io::Result<bool> {
-        let path = self.path(digest);
-        let file = match fs_err::File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            file => file?,
-        };
-        let (found, _) = hash(file)?;
-        if found != digest {
-            remove(&path)?;
-        }
-        Ok(found == digest)
+        Ok(self.hashed(digest, |file| io::copy(file, &mut io::sink()))?.is_some())
     }
 
     fn path(&self, digest: Sha256Digest) -> PathBuf {

@@ -102,25 +102,22 @@ pub(crate) fn read(deb: impl Read) -> Result<Deb, DebError> {
             }
             first = false;
         } else if let Some(suffix) = name.strip_prefix("control.tar") {
-            about = Some(control(decompressed((&name, suffix), entry.header().size(), entry)?)?);
+            about = Some(control(decompressed(entry, &name, suffix)?)?);
         } else if let Some(suffix) = name.strip_prefix("data.tar") {
             let control = about.ok_or(DebError::NoPart { name: "control.tar" })?;
-            return Ok(Deb {
-                control,
-                members: tar_members(decompressed((&name, suffix), entry.header().size(), entry)?)?,
-            });
+            return Ok(Deb { control, members: tar_members(decompressed(entry, &name, suffix)?)? });
         }
     }
     Err(DebError::NoPart { name: "data.tar" })
 }
 
 /// A reader of the plain bytes of a member.
-fn decompressed<'a>(
-    (member, suffix): (&str, &str),
-    bytes: u64,
-    data: impl Read + 'a,
+fn decompressed<'a, R: Read>(
+    data: ar::Entry<'a, R>,
+    member: &str,
+    suffix: &str,
 ) -> Result<Box<dyn Read + 'a>, DebError> {
-    if suffix == ".xz" && bytes > XZ_BLOCK_BYTES {
+    if suffix == ".xz" && data.header().size() > XZ_BLOCK_BYTES {
         let mut threads = MtStreamBuilder::new();
         threads.threads(XZ_THREADS).memlimit_threading(XZ_MEMORY_BYTES).memlimit_stop(u64::MAX);
         let stream = threads.decoder().map_err(|error| DebError::Tar(error.into()))?;

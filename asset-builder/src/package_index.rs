@@ -1,4 +1,5 @@
-//! The packages of verified Packages files, the newest version of each, and how dependencies lead from one to another. Runs on the build machine; trusts the text, because the caller verified it.
+//! The packages of verified Packages files, the newest version of each, and how dependencies lead from one to another.
+//! Runs on the build machine; trusts the text, because the caller verified it.
 
 mod record;
 mod relation;

@@ -126,15 +126,17 @@ impl Shared {
             }
             Answer::Body(body) => send(&stream, &request, &body, body.len())?,
             answer => match std::fs::read(self.root.join(request.path.trim_start_matches('/'))) {
-                Ok(file) => match answer {
-                    Answer::Cut(end) => send(&stream, &request, &file, end.min(file.len()))?,
-                    Answer::Stall(end) => {
-                        send(&stream, &request, &file, end.min(file.len()))?;
+                Ok(file) => {
+                    let end = match answer {
+                        Answer::Cut(end) | Answer::Stall(end) => end.min(file.len()),
+                        _ => file.len(),
+                    };
+                    send(&stream, &request, &file, end)?;
+                    if let Answer::Stall(_) = answer {
                         let hung_up = (&stream).read(&mut [0]);
                         drop(hung_up);
                     }
-                    _ => send(&stream, &request, &file, file.len())?,
-                },
+                }
                 Err(_) => respond(&stream, "404 Not Found", &[], 0)?,
             },
         }
