@@ -20,8 +20,8 @@ const RUNS: usize = 5;
 
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// What is compared; the first is the measure.
-const RUNTIMES: [&str; 3] = ["runc", "runq", "runq by 9p"];
+/// What is compared; the first is the measure, the last two are runq with another cache and another share.
+const RUNTIMES: [&str; 4] = ["runc", "runq", "always", "9p"];
 
 /// A figure under each runtime.
 struct Row {
@@ -39,7 +39,8 @@ pub fn run(sandbox: &Sandbox, accel: &str) -> Result<String> {
     let boots = (0..RUNS).map(|_| Ok(bare_qemu::boot(prefix, accel, LIMIT)?.as_secs_f64()));
     let bare = median(boots.collect::<Result<_>>()?)?;
     let nine_p = Runtime::with(sandbox, &["--share", "9p"])?;
-    let names = ["runc", "runq", &nine_p.name];
+    let always = Runtime::with(sandbox, &["--virtiofs-cache", "always"])?;
+    let names = ["runc", "runq", &always.name, &nine_p.name];
     let mut rows = Vec::new();
     for figure in &FIGURES {
         report::detail(figure.name);

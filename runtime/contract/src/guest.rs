@@ -113,6 +113,31 @@ impl NinePCache {
     }
 }
 
+/// Cache modes of virtiofsd.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VirtiofsCache {
+    /// Names and attributes for a second, data while a file stays open: the guest sees what others change on the host.
+    #[default]
+    Auto,
+    /// All of it for as long as memory lasts, without asking whether the host has changed it.
+    Always,
+}
+
+impl VirtiofsCache {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Auto, Self::Always];
+
+    /// virtiofsd's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+        }
+    }
+}
+
 /// Resolver configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dns {

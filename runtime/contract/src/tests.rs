@@ -6,7 +6,7 @@ use crate::channel::{
     decode, encode, payload_bytes,
 };
 use crate::disk::{Cache, Disk, Drive, FileSystem, Format, RootDisk};
-use crate::guest::{Dns, Guest, GuestMount, NinePCache, Share};
+use crate::guest::{Dns, Guest, GuestMount, NinePCache, Share, VirtiofsCache};
 use crate::network::{Address, Interface, MacAddress, Network, Route};
 use crate::process::{Capabilities, Process, ProcessId, Rlimit, User};
 use crate::seccomp::{Instruction, Seccomp};
@@ -104,6 +104,7 @@ fn vm_config() {
             ap_uuid: Some("f81d4fae-7dec-11d0-a765-00a0c91e6bf6".to_owned()),
         },
         share: Share::Virtiofs,
+        virtiofs_cache: VirtiofsCache::Always,
         drives: vec![Drive { cache: Cache::Writeback, format: Format::Raw, read_only: true }],
         no_exec: true,
         guest: guest(),

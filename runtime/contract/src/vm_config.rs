@@ -2,7 +2,7 @@
 //! JSON, UTF-8; written by one build and read by the same build, which the build id makes sure of.
 
 use crate::disk::Drive;
-use crate::guest::{Guest, Share};
+use crate::guest::{Guest, Share, VirtiofsCache};
 use crate::process::Process;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ pub struct VmConfig {
     pub hardware: Hardware,
     /// How the container's files get into the guest.
     pub share: Share,
+    /// What the guest keeps of them when that is [`Share::Virtiofs`].
+    pub virtiofs_cache: VirtiofsCache,
     /// Disks, in the order of the guest's list.
     pub drives: Vec<Drive>,
     /// Whether `docker exec` is refused whatever the host can do.

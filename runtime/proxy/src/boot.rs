@@ -29,13 +29,13 @@ pub(crate) fn run() -> anyhow::Result<u8> {
 }
 
 async fn run_vm(config: VmConfig, machine: Machine, signals: Signals) -> anyhow::Result<u8> {
-    let VmConfig { users, hardware, share: protocol, drives, guest, entrypoint, .. } = config;
+    let VmConfig { users, hardware, share: protocol, virtiofs_cache, drives, guest, entrypoint, .. } = config;
     let disks = disks::open(&drives)?;
     let (network, taps) = network::take_over().await?;
     share::isolate(&guest.binds)?;
     let (virtiofsd, share) = match protocol {
         Share::Virtiofs => {
-            let (child, socket) = virtiofsd::start(&machine)?;
+            let (child, socket) = virtiofsd::start(&machine, virtiofs_cache)?;
             (Some(child), qemu_process::RootFiles::Virtiofs(socket))
         }
         Share::NineP => (None, qemu_process::RootFiles::NineP),

@@ -5,6 +5,7 @@
 use crate::machine::Machine;
 use crate::share;
 use anyhow::Context;
+use runq_contract::guest::VirtiofsCache;
 use runq_sys::capabilities::Rights;
 use runq_sys::command::{ChildSetup, prepare};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -17,7 +18,7 @@ const SOCKET: &str = "/run/virtiofsd.sock";
 
 /// Starts virtiofsd and connects to it. The connection goes to QEMU; nobody else can connect, because the name is
 /// removed at once.
-pub(crate) fn start(machine: &Machine) -> anyhow::Result<(Child, OwnedFd)> {
+pub(crate) fn start(machine: &Machine, cache: VirtiofsCache) -> anyhow::Result<(Child, OwnedFd)> {
     let listener = UnixListener::bind(SOCKET).with_context(|| format!("cannot listen on {SOCKET}"))?;
     let connection = UnixStream::connect(SOCKET).with_context(|| format!("cannot connect to {SOCKET}"))?;
     fs_err::remove_file(SOCKET)?;
@@ -29,7 +30,8 @@ pub(crate) fn start(machine: &Machine) -> anyhow::Result<(Child, OwnedFd)> {
     command
         .arg(format!("--fd={}", listener.as_raw_fd()))
         .arg(format!("--shared-dir={}", share::ROOT))
-        .args(["--sandbox=chroot", "--cache=auto", "--xattr", "--announce-submounts"])
+        .arg(format!("--cache={}", cache.name()))
+        .args(["--sandbox=chroot", "--xattr", "--announce-submounts"])
         .args(["--inode-file-handles=prefer", "--log-level=error"])
         .args(["--rlimit-nofile=0", "--thread-pool-size=0"])
         .env_clear()

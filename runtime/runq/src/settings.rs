@@ -6,7 +6,7 @@ mod file;
 mod table;
 
 use crate::spec::Limits;
-use runq_contract::guest::{Dns, NinePCache, Share};
+use runq_contract::guest::{Dns, NinePCache, Share, VirtiofsCache};
 use runq_contract::vm_config::Hardware;
 use table::{MAX_VCPUS, MEMORY_MIB, Row};
 
@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) hardware: Hardware,
     /// How the container's files get into the guest, instead of the bundle's own way.
     pub(crate) share: Option<Share>,
+    /// What the guest keeps of them with virtiofs.
+    pub(crate) virtiofs_cache: VirtiofsCache,
     /// What the guest keeps of them with 9p.
     pub(crate) nine_p_cache: NinePCache,
     /// Resolver configuration that replaces Docker's.
@@ -120,6 +122,7 @@ impl Default for Settings {
         Self {
             hardware: Hardware { vcpus: 1, memory_mib: 256, ..Hardware::default() },
             share: None,
+            virtiofs_cache: VirtiofsCache::default(),
             nine_p_cache: NinePCache::default(),
             dns: None,
             tmpfs: Vec::new(),

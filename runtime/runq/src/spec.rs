@@ -195,6 +195,7 @@ pub(crate) fn rewrite(
         users: confinement::users(id),
         hardware: settings.hardware.clone(),
         share: settings.share.unwrap_or(host.share),
+        virtiofs_cache: settings.virtiofs_cache,
         drives: host.drives.clone(),
         no_exec: settings.noexec,
         guest,

@@ -48,4 +48,5 @@ mod sigusr;
 mod sizing;
 mod soak;
 mod terminal;
+mod virtiofs;
 mod volume;

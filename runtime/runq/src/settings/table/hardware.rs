@@ -1,7 +1,7 @@
 //! Settings of the virtual hardware. Pure.
 
 use super::{MAX_VCPUS, MEMORY_MIB, Row, SWITCH, Who, switch, whole, words};
-use runq_contract::guest::{NinePCache, Share};
+use runq_contract::guest::{NinePCache, Share, VirtiofsCache};
 use runq_contract::vm_config::Accel;
 
 pub(super) const ROWS: &[Row] = &[
@@ -85,6 +85,19 @@ pub(super) const ROWS: &[Row] = &[
         apply: |settings, value| {
             settings.share =
                 Some([Share::Virtiofs, Share::NineP].into_iter().find(|share| share.name() == value)?);
+            Some(())
+        },
+    },
+    Row {
+        flag: "virtiofs-cache",
+        value: "auto|always",
+        repeats: false,
+        variables: &["RUNQ_VIRTIOFS_CACHE"],
+        who: Who::Container,
+        help: "what the guest keeps of files that virtiofs brings (auto)",
+        expected: "auto or always",
+        apply: |settings, value| {
+            settings.virtiofs_cache = VirtiofsCache::ALL.into_iter().find(|mode| mode.name() == value)?;
             Some(())
         },
     },
