@@ -101,10 +101,10 @@ fn command_line(tree: &Path, accel: &str) -> Result<(PathBuf, Vec<String>)> {
         let list = machine[key].as_array().with_context(|| format!("machine.json has no list {key:?}"))?;
         Ok::<_, anyhow::Error>(list.iter().filter_map(Value::as_str).collect::<Vec<_>>())
     };
-    let options = texts("machine_options")?.join(",");
+    let machine = [&[text("machine_type")?], &texts("machine_options")?[..]].concat().join(",");
     let mut args = vec![
         "-machine".to_owned(),
-        format!("{},{options},accel={accel}", text("machine_type")?),
+        format!("{machine},accel={accel}"),
         "-cpu".to_owned(),
         text(&format!("cpu_{accel}"))?.to_owned(),
         "-append".to_owned(),
