@@ -14,7 +14,7 @@ use std::time::Duration;
 const ARCH: &str = "s390x";
 
 /// From the start of the machine to its end.
-const LIMIT: Duration = Duration::from_secs(1500);
+const LIMIT: Duration = Duration::from_secs(3600);
 
 /// For a step of the preparation.
 const PREPARATION_LIMIT: Duration = Duration::from_secs(300);

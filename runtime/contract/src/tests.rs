@@ -103,6 +103,7 @@ fn vm_config() {
             nested: true,
             ap_uuid: Some("f81d4fae-7dec-11d0-a765-00a0c91e6bf6".to_owned()),
         },
+        boot_timeout_seconds: 600,
         share: Share::Virtiofs,
         virtiofs_cache: VirtiofsCache::Always,
         drives: vec![Drive { cache: Cache::Writeback, format: Format::Raw, read_only: true }],

@@ -18,6 +18,8 @@ pub struct VmConfig {
     pub users: Users,
     /// Virtual hardware.
     pub hardware: Hardware,
+    /// How long the guest may take, from the start of QEMU to that of the entrypoint.
+    pub boot_timeout_seconds: u32,
     /// How the container's files get into the guest.
     pub share: Share,
     /// What the guest keeps of them when that is [`Share::Virtiofs`].

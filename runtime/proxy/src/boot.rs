@@ -14,6 +14,7 @@ use runq_contract::vm_config::VmConfig;
 use runq_contract::{BUILD_ID, paths};
 use runq_sys::capabilities::{Rights, reduce_to};
 use std::path::Path;
+use std::time::Duration;
 use tokio::task::LocalSet;
 
 /// Runs the VM; returns the container's exit code.
@@ -30,6 +31,7 @@ pub(crate) fn run() -> anyhow::Result<u8> {
 
 async fn run_vm(config: VmConfig, machine: Machine, signals: Signals) -> anyhow::Result<u8> {
     let VmConfig { users, hardware, share: protocol, virtiofs_cache, drives, guest, entrypoint, .. } = config;
+    let boot_timeout = Duration::from_secs(config.boot_timeout_seconds.into());
     let disks = disks::open(&drives)?;
     let (network, taps) = network::take_over().await?;
     share::isolate(&guest.binds)?;
@@ -47,7 +49,7 @@ async fn run_vm(config: VmConfig, machine: Machine, signals: Signals) -> anyhow:
     let log = qemu_process::Log::collect(qemu.console, qemu.messages)?;
     let channel = Channel::connect(qemu.channel)?;
     let children = Children { qemu: qemu.child, virtiofsd };
-    let session = Session { channel, signals: signals.watch()?, children, entrypoint };
+    let session = Session { channel, signals: signals.watch()?, children, entrypoint, boot_timeout };
     match session.run(HostMessage::Boot { guest, network, share: protocol }).await {
         Ok(End::Exited(status)) => Ok(status.exit_code()),
         Ok(End::NotStarted(reason, message)) => {
@@ -56,7 +58,7 @@ async fn run_vm(config: VmConfig, machine: Machine, signals: Signals) -> anyhow:
         }
         Err(error) => {
             // QEMU's last words may still be on their way.
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             let log = log.text();
             if log.is_empty() { Err(error) } else { Err(error.context(format!("{log}runq"))) }
         }

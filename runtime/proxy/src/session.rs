@@ -16,9 +16,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// From the start of QEMU to the start of the entrypoint. A machine that is emulated by an emulated one needs minutes.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(240);
-
 /// How the entrypoint ended.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -38,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) children: Children,
     /// What to run.
     pub(crate) entrypoint: Process,
+    /// From now to the start of the entrypoint.
+    pub(crate) boot_timeout: Duration,
 }
 
 /// The programs of the bundle that make the VM.
@@ -70,7 +69,7 @@ enum Incident {
 impl Session {
     /// Boots the guest, runs the entrypoint and returns when it ended and its output is written.
     pub(crate) async fn run(self, orders: HostMessage) -> anyhow::Result<End> {
-        let Self { channel, signals, children, entrypoint } = self;
+        let Self { channel, signals, children, entrypoint, boot_timeout } = self;
         let (control, messages) = channel.open_control().await?;
         let has_terminal = entrypoint.terminal;
         let mut conversation = Conversation {
@@ -84,11 +83,14 @@ impl Session {
             has_terminal,
         };
         let boot = conversation.boot(orders, entrypoint);
-        let relays = match tokio::time::timeout(BOOT_TIMEOUT, boot).await {
+        let relays = match tokio::time::timeout(boot_timeout, boot).await {
             Ok(Ok(Ok(relays))) => relays,
             Ok(Ok(Err(end))) => return Ok(end),
             Ok(Err(error)) => return Err(conversation.explain(error).await),
-            Err(_) => bail!("the guest did not come up within {} seconds", BOOT_TIMEOUT.as_secs()),
+            Err(_) => bail!(
+                "the guest did not come up within {} seconds; an emulated one may need more: --boot-timeout SECONDS in runtimeArgs",
+                boot_timeout.as_secs()
+            ),
         };
         match conversation.wait().await {
             Ok((status, out_of_memory)) => {

@@ -21,6 +21,8 @@ pub(crate) const ANNOTATION: &str = "io.runq.";
 pub(crate) struct Settings {
     /// Size and kind of the VM.
     pub(crate) hardware: Hardware,
+    /// How long the guest may take until the entrypoint starts.
+    pub(crate) boot_timeout_seconds: u32,
     /// How the container's files get into the guest, instead of the bundle's own way.
     pub(crate) share: Option<Share>,
     /// What the guest keeps of them with virtiofs.
@@ -121,6 +123,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             hardware: Hardware { vcpus: 1, memory_mib: 256, ..Hardware::default() },
+            boot_timeout_seconds: 240,
             share: None,
             virtiofs_cache: VirtiofsCache::default(),
             nine_p_cache: NinePCache::default(),

@@ -194,6 +194,7 @@ pub(crate) fn rewrite(
         container_id: id.to_owned(),
         users: confinement::users(id),
         hardware: settings.hardware.clone(),
+        boot_timeout_seconds: settings.boot_timeout_seconds,
         share: settings.share.unwrap_or(host.share),
         virtiofs_cache: settings.virtiofs_cache,
         drives: host.drives.clone(),

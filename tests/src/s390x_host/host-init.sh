@@ -48,7 +48,8 @@ runq_install=/var/lib/runq/current/runq-install
 step verify $runq_install verify --public-key /runq.pub
 step containerd daemon /run/containerd/containerd.sock containerd
 step dockerd daemon /run/docker.sock dockerd
-step adopt $runq_install adopt --public-key /runq.pub --runtime-arg=--accel --runtime-arg=tcg
+# Emulated twice, a VM boots for ten minutes.
+step adopt $runq_install adopt --public-key /runq.pub --runtime-arg=--accel --runtime-arg=tcg --runtime-arg=--boot-timeout=1500
 step registered registered
 step image image
 step runc docker run --rm busybox uname -m

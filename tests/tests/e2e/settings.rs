@@ -4,6 +4,7 @@ use anyhow::Result;
 use runq_tests::bed::Bed;
 use runq_tests::command;
 use runq_tests::docker::LIMIT;
+use runq_tests::sandbox_runtime::Runtime;
 use std::process::Command;
 
 #[test]
@@ -172,5 +173,16 @@ fn what_reaches_beyond_the_vm_is_the_admins_to_decide() -> Result<()> {
     let finished = run(uuid)?;
     assert!(finished.code == 125 && finished.stderr_text().contains("vfio_ap"), "{finished:?}");
     assert_eq!((run("RUNQ_CPUARGS=")?.code, run("RUNQ_CPUARGS=avx2=off")?.code), (0, 1));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the sandbox: run `make test`"]
+fn a_vm_that_takes_longer_than_the_admin_waits_is_ended() -> Result<()> {
+    let bed = Bed::alone()?;
+    let runtime = Runtime::with(&bed.sandbox, &["--boot-timeout", "1"])?;
+    let finished = bed.container().runtime(&runtime.name).run(&["true"])?;
+    let expected = "did not come up within 1 seconds; an emulated one may need more: --boot-timeout SECONDS in runtimeArgs";
+    assert!(finished.code == 125 && finished.stderr_text().contains(expected), "{finished:?}");
     Ok(())
 }

@@ -75,6 +75,19 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        flag: "boot-timeout",
+        value: "SECONDS",
+        repeats: false,
+        variables: &[],
+        who: Who::Admin,
+        help: "how long a VM may take until its entrypoint starts (240)",
+        expected: "seconds, a whole number from 1 to 86400",
+        apply: |settings, value| {
+            settings.boot_timeout_seconds = whole(value, 1, 86400)?;
+            Some(())
+        },
+    },
+    Row {
         flag: "share",
         value: "virtiofs|9p",
         repeats: false,
