@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Recipe, below the checkout, of bundles for another architecture than this machine's.
-const FOREIGN_RECIPE: &str = "tests/recipes/s390x.toml";
+const FOREIGN_RECIPE: &str = "arch/s390x/debian-12.toml";
 
 /// A bundle and the key that verifies it.
 #[derive(Debug, Clone)]
