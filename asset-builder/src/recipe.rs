@@ -313,7 +313,8 @@ pub(crate) fn embedded(name: &str) -> Option<&'static str> {
     EMBEDDED.iter().find(|(found, _)| *found == name).map(|(_, text)| *text)
 }
 
-fn known(suffix: &str, prefix: &str) -> Vec<&'static str> {
+/// What the names of compiled in files have between a prefix and a suffix.
+pub(crate) fn known(suffix: &str, prefix: &str) -> Vec<&'static str> {
     EMBEDDED.iter().filter_map(|(name, _)| name.strip_prefix(prefix)?.strip_suffix(suffix)).collect()
 }
 

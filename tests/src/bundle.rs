@@ -93,7 +93,7 @@ fn build_up_to_date(recipe: &Recipe, host: &str, guest: &str) -> Result<Bundle> 
     let dir = workspace::target().join("bundle").join(folder);
     let file = dir.join(name(&label));
     let bundle = Bundle { file, public_key: public_key() };
-    let ingredients = ingredients(recipe, [workspace::ARCH, host, guest])?;
+    let ingredients = ingredients([workspace::ARCH, host, guest])?;
     let stamp = bundle.file.with_extension("ingredients");
     if bundle.file.exists() && fs_err::read_to_string(&stamp).is_ok_and(|built| built == ingredients) {
         report::step(format_args!("bundle: {} is up to date", bundle.file.display()));
@@ -140,14 +140,9 @@ pub fn runq_assets() -> Command {
     Command::new(workspace::dist().join("runq-assets"))
 }
 
-/// One digest of the recipe, and of all binaries and data of these architectures; those of this machine have the builder.
-fn ingredients(recipe: &Recipe, archs: [&str; 3]) -> Result<String> {
+/// One digest of all binaries and data of these architectures, recipes among them; those of this machine have the builder.
+fn ingredients(archs: [&str; 3]) -> Result<String> {
     let mut hasher = Sha256::new();
-    if let [option, file] = recipe
-        && option == "--recipe"
-    {
-        hasher.update(fs_err::read(file)?);
-    }
     for arch in archs {
         for dir in [workspace::target().join("dist").join(arch), workspace::root().join("arch").join(arch)] {
             for file in sorted_files(&dir)? {
